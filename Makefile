@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGE_LINKS := build/typing/pyredis_cluster
+
+.PHONY: cluster stop test check bench clean
+
+$(BIN)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+# mypy sees the four folders as one package only through this tree of links.
+$(PACKAGE_LINKS): $(wildcard cluster/*)
+	rm -rf $@
+	mkdir -p $@
+	for file in cluster/*.py cluster/py.typed; do ln -s ../../../$$file $@/; done
+	for folder in node gossip client; do ln -s ../../../$$folder $@/$$folder; done
+
+cluster: $(BIN)/.installed
+	$(BIN)/pyredis-cluster create --nodes 6 --replicas 1
+
+stop: $(BIN)/.installed
+	$(BIN)/pyredis-cluster stop
+
+check: $(BIN)/.installed $(PACKAGE_LINKS)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/style
+
+test: $(BIN)/.installed
+	$(BIN)/pytest
+
+bench: $(BIN)/.installed
+	$(BIN)/python -m pyredis_cluster.bench
+
+clean:
+	rm -rf build dist $(VENV) *.egg-info
