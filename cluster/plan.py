@@ -12,13 +12,11 @@ from math import floor
 
 from pyredis_cluster.gossip.slots import SLOT_COUNT
 
+from .errors import PlanError
+
 PRIMARIES_MIN = 1
 # As redis-cli has it: below this imbalance a rebalance costs more than it brings.
 REBALANCE_THRESHOLD_PERCENT = 2.0
-
-
-class PlanError(ValueError):
-    """What was asked for can't be planned; the text says why, for the operator to read."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,7 +31,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Address.parse("HOST:PORT") -> Address. Brackets around an IPv6 host are optional; PlanError if invalid."""
+        """Address.parse("HOST:PORT") -> Address, or PlanError. An IPv6 host may stand in brackets."""
         host, separator, port = text.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         if not separator or not host or not port.isdecimal() or not 0 < int(port) < 65536:

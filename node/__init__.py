@@ -1,0 +1,1 @@
+"""One server process: reactor, dispatch, keyspace, commands, journal, persistence, replication, bus driver."""

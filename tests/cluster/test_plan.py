@@ -1,4 +1,4 @@
-"""The plans: every slot owned once, shares within one, no needless move, replicas away from their primaries."""
+"""The plans: every slot owned once, shares within one, no needless move, replicas away from primaries."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyredis_cluster.gossip.slots import SLOT_COUNT
+from pyredis_cluster.errors import PlanError
 from pyredis_cluster.plan import (
     Address,
     Move,
-    PlanError,
     ShardLayout,
     allocate_slots,
     place_replica,

@@ -1,0 +1,318 @@
+"""The databases: 16,384 slot dicts each, expiry, and who is told when a key changes.
+
+Laws: only this module changes a slot dict; every change of a key's value goes through `modified` (or a
+method that calls it), which counts `dirty`, fails WATCHers and wakes parked clients; an expired key is
+never seen by a reader. Nothing here knows clients, sockets or replies.
+"""
+
+from __future__ import annotations
+
+import enum
+from binascii import crc_hqx
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+from pyredis_cluster.gossip.slots import SLOT_COUNT, hash_tag, key_slot
+
+from .clock import Clock
+from .expiry import ExpiryIndex
+from .values.table import Mapping, Table, random_key, scan_step
+
+Value = Any
+"""bytes | bytearray | List | Hash | Set | SortedSet; a class of values/ for each but strings."""
+
+SLOT_DICT_MAX_ENTRIES = 2048
+"""A slot of more keys becomes a `Table`, so that SCAN and RANDOMKEY stay bounded."""
+
+_SLOT_BITS = 14
+_NO_KEYS: dict[bytes, Value] = {}
+"""Stands in every slot that was never written; it is never written itself."""
+
+
+class ExpiryPolicy(enum.Enum):
+    """What a reader's lookup does with a key whose time has come."""
+
+    DELETE = "delete"
+    """A primary deletes it and propagates the deletion."""
+    HIDE = "hide"
+    """A replica answers as if it were gone and waits for its primary's DEL."""
+    IGNORE = "ignore"
+    """Commands of the primary's stream, and loading, see the key as it is."""
+
+
+class Watch:
+    """One client's optimistic lock (WATCH): `failed` once any watched key changed."""
+
+    __slots__ = ("failed", "keys")
+
+    def __init__(self) -> None:
+        self.failed = False
+        self.keys: list[tuple[Database, bytes]] = []
+
+
+class Keyspace:
+    """All databases of a node, and what they share: clock, change counter, expiry policy, listeners."""
+
+    def __init__(self, database_count: int, clock: Clock, rng: Random) -> None:
+        self.clock = clock
+        self.rng = rng
+        self.dirty = 0
+        """Changes since the start; a command that did not raise it is not propagated."""
+        self.hits = 0
+        self.misses = 0
+        self.expired_keys = 0
+        self.expiry_policy = ExpiryPolicy.DELETE
+        self.ready: dict[tuple[int, bytes], None] = {}
+        """(database index, key) of changed keys that parked clients wait for, in order."""
+        self.on_expired: Callable[[Database, bytes], None] = lambda database, key: None
+        """Called when a primary deleted an expired key: propagates the deletion."""
+        self.on_deleted: Callable[[Value], None] | None = None
+        """Called with large values that were unlinked, to be freed in small steps."""
+        self.databases = [Database(self, index) for index in range(database_count)]
+
+    def flush(self) -> int:
+        """flush() -> how many keys there were in all databases; none are left."""
+        return sum(database.flush() for database in self.databases)
+
+    def swap(self, first: int, second: int) -> None:
+        """swap(0, 1) exchanges two databases' contents (SWAPDB); clients keep their database numbers."""
+        self.databases[first].swap_contents(self.databases[second])
+
+
+class Database:
+    """One numbered database. Keys are bytes; a value's type is its class; strings are bytes or bytearray."""
+
+    __slots__ = ("blocked", "expires", "index", "keyspace", "size", "slots", "watched")
+
+    def __init__(self, keyspace: Keyspace, index: int) -> None:
+        self.keyspace = keyspace
+        self.index = index
+        self.slots: list[Mapping[Value]] = [_NO_KEYS] * SLOT_COUNT
+        self.expires = ExpiryIndex()
+        self.size = 0
+        self.watched: dict[bytes, list[Watch]] = {}
+        self.blocked: dict[bytes, dict[Any, None]] = {}
+        """key -> the parked clients waiting for it, first come first served (kept by `blocking`)."""
+
+    def __len__(self) -> int:
+        return self.size
+
+    # -- reading
+
+    def read(self, key: bytes) -> Value | None:
+        """read(key) -> the value for a reading command, or None; counts a keyspace hit or miss. O(1)."""
+        slot = crc_hqx(hash_tag(key) if b"{" in key else key, 0) & 16383
+        value = self.slots[slot].get(key)
+        if value is not None and not (self.expires._when and self._expire_if_due(key)):
+            self.keyspace.hits += 1
+            return value
+        self.keyspace.misses += 1
+        return None
+
+    def find(self, key: bytes) -> Value | None:
+        """find(key) -> the value for a writing command, or None; no statistics. O(1)."""
+        slot = crc_hqx(hash_tag(key) if b"{" in key else key, 0) & 16383
+        value = self.slots[slot].get(key)
+        if value is None or (self.expires._when and self._expire_if_due(key)):
+            return None
+        return value
+
+    def exists(self, key: bytes) -> bool:
+        """exists(key) -> whether the key is there and not expired. O(1)."""
+        return self.find(key) is not None
+
+    def peek(self, key: bytes) -> Value | None:
+        """peek(key) -> the stored value even if expired; for introspection, snapshots and the stream."""
+        return self.slots[key_slot(key)].get(key)
+
+    def _expire_if_due(self, key: bytes) -> bool:
+        keyspace = self.keyspace
+        when_ms = self.expires.get(key)
+        if when_ms is None or when_ms > keyspace.clock.now_ms or keyspace.expiry_policy is ExpiryPolicy.IGNORE:
+            return False
+        if keyspace.expiry_policy is ExpiryPolicy.DELETE:
+            self.expire(key)
+        return True
+
+    # -- writing
+
+    def modified(self, key: bytes) -> None:
+        """modified(key): the key's value was changed in place (or inserted). O(1)."""
+        keyspace = self.keyspace
+        keyspace.dirty += 1
+        if self.watched and key in self.watched:
+            for watch in self.watched[key]:
+                watch.failed = True
+        if self.blocked and key in self.blocked:
+            keyspace.ready[self.index, key] = None
+
+    def set(self, key: bytes, value: Value) -> None:
+        """set(key, value) stores a value, whatever was there, and drops its time to live. O(1)."""
+        if self.expires._when:
+            self.expires.discard(key)
+        self.put(key, value)
+
+    def put(self, key: bytes, value: Value) -> None:
+        """put(key, value) stores a value and keeps the key's time to live. O(1)."""
+        slot = crc_hqx(hash_tag(key) if b"{" in key else key, 0) & 16383
+        keys = self.slots[slot]
+        before = len(keys)
+        if before == 0 and keys is _NO_KEYS:
+            self.slots[slot] = keys = {}
+        keys[key] = value
+        if len(keys) != before:
+            self.size += 1
+            if before >= SLOT_DICT_MAX_ENTRIES and type(keys) is dict:
+                self.slots[slot] = Table(keys)
+        self.modified(key)
+
+    def delete(self, key: bytes) -> bool:
+        """delete(key) -> whether a living key was removed (DEL's count). O(1) and the freeing of the value."""
+        if self.find(key) is None:
+            return False
+        self.remove(key)
+        return True
+
+    def remove(self, key: bytes) -> Value | None:
+        """remove(key) -> the value taken out, expired or not, with its time to live; None if not there."""
+        value = self.slots[key_slot(key)].pop(key, None)
+        if value is None:
+            return None
+        self.size -= 1
+        if self.expires._when:
+            self.expires.discard(key)
+        self.modified(key)
+        return value
+
+    def shrunk(self, key: bytes, value: Any) -> None:
+        """shrunk(key, collection): entries were taken out in place; an empty collection's key goes. O(1)."""
+        if len(value) == 0:
+            self.remove(key)
+        else:
+            self.modified(key)
+
+    def expire(self, key: bytes) -> None:
+        """expire(key) deletes a key whose time has come, counts it, and propagates the deletion."""
+        self.remove(key)
+        self.keyspace.dirty -= 1  # a lazy deletion is propagated by itself, not with the command that met it
+        self.keyspace.expired_keys += 1
+        self.keyspace.on_expired(self, key)
+
+    def flush(self) -> int:
+        """flush() -> how many keys there were; the database is empty now. WATCHed keys fail, as in FLUSHDB."""
+        removed = self.size
+        for key, watches in self.watched.items():
+            if self.peek(key) is not None:
+                for watch in watches:
+                    watch.failed = True
+        self.slots = [_NO_KEYS] * SLOT_COUNT
+        self.expires = ExpiryIndex()
+        self.size = 0
+        self.keyspace.dirty += removed
+        return removed
+
+    def swap_contents(self, other: Database) -> None:
+        """swap_contents(other) exchanges keys and times; watchers of keys that exist on either side fail."""
+        for database in (self, other):
+            for key, watches in database.watched.items():
+                if self.peek(key) is not None or other.peek(key) is not None:
+                    for watch in watches:
+                        watch.failed = True
+        self.slots, other.slots = other.slots, self.slots
+        self.expires, other.expires = other.expires, self.expires
+        self.size, other.size = other.size, self.size
+        self.keyspace.dirty += 1
+        for database in (self, other):
+            for key in database.blocked:
+                if database.peek(key) is not None:
+                    self.keyspace.ready[database.index, key] = None
+
+    # -- time to live
+
+    def expiry_ms(self, key: bytes) -> int | None:
+        """expiry_ms(key) -> Unix time in milliseconds at which the key dies, or None."""
+        return self.expires.get(key)
+
+    def set_expiry(self, key: bytes, when_ms: int) -> None:
+        """set_expiry(key, when_ms) sets the time of a key that exists. Callers call `modified` themselves."""
+        self.expires.set(key, when_ms)
+
+    def clear_expiry(self, key: bytes) -> bool:
+        """clear_expiry(key) -> whether there was a time to drop (PERSIST). Callers call `modified`."""
+        return self.expires.discard(key)
+
+    # -- WATCH
+
+    def watch(self, key: bytes, watch: Watch) -> None:
+        """watch(key, watch): any later change of the key sets `watch.failed`. O(1)."""
+        if (self, key) not in watch.keys:
+            watch.keys.append((self, key))
+            self.watched.setdefault(key, []).append(watch)
+
+    def unwatch(self, key: bytes, watch: Watch) -> None:
+        """unwatch(key, watch) undoes `watch`."""
+        watches = self.watched[key]
+        watches.remove(watch)
+        if not watches:
+            del self.watched[key]
+
+    # -- iteration
+
+    def keys(self) -> Iterator[bytes]:
+        """keys() -> every stored key, expired ones included; the database must not change meanwhile. O(n)."""
+        for slot in self.slots:
+            if slot:
+                yield from slot
+
+    def keys_in_slot(self, slot: int) -> Mapping[Value]:
+        """keys_in_slot(slot) -> the slot's mapping, read-only to the caller; its len() is O(1)."""
+        return self.slots[slot]
+
+    def is_expired(self, key: bytes) -> bool:
+        """is_expired(key) -> whether its time has come; deletes nothing."""
+        when_ms = self.expires.get(key)
+        return when_ms is not None and when_ms <= self.keyspace.clock.now_ms
+
+    def scan(self, cursor: int, count: int) -> tuple[int, list[tuple[bytes, Value]]]:
+        """scan(cursor, count) -> (next cursor or 0, items): about `count` stored items, expired ones included.
+
+        The cursor is a slot number in its low 14 bits and a `Table` position above them. Each slot is
+        returned whole if it is a dict (at most SLOT_DICT_MAX_ENTRIES), in steps if it is a `Table`.
+        """
+        slot = cursor & (SLOT_COUNT - 1)
+        inner = cursor >> _SLOT_BITS
+        found: list[tuple[bytes, Value]] = []
+        slots = self.slots
+        while slot < SLOT_COUNT:
+            if slots[slot]:
+                inner, items = scan_step(slots[slot], inner, count - len(found))
+                found += items
+                if inner:
+                    return inner << _SLOT_BITS | slot, found
+            slot += 1
+            inner = 0
+            if len(found) >= count:
+                break
+        return (slot if slot < SLOT_COUNT else 0), found
+
+    def random_key(self) -> bytes | None:
+        """random_key() -> a uniformly random stored key, or None. O(slots)."""
+        if not self.size:
+            return None
+        rng = self.keyspace.rng
+        position = rng.randrange(self.size)
+        for keys in self.slots:
+            position -= len(keys)
+            if position < 0:
+                return random_key(keys, rng)
+        raise AssertionError("size counts more keys than the slots hold")
+
+    def _check(self) -> None:
+        """Assert the laws; tests call this after each operation."""
+        assert self.size == sum(map(len, self.slots))
+        assert not _NO_KEYS
+        for key in self.expires:
+            assert self.peek(key) is not None
+        for slot, keys in enumerate(self.slots):
+            assert all(key_slot(key) == slot for key in keys)

@@ -1,0 +1,170 @@
+"""The one encoder of replies: explicit constructors for each RESP type, returning encoded bytes.
+
+A command function returns what these build. Types that RESP2 and RESP3 spell differently are methods of
+`Resp2`/`Resp3`, reached as `client.resp`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import isinf, isnan
+
+OK = b"+OK\r\n"
+PONG = b"+PONG\r\n"
+QUEUED = b"+QUEUED\r\n"
+ZERO = b":0\r\n"
+ONE = b":1\r\n"
+MINUS_ONE = b":-1\r\n"
+MINUS_TWO = b":-2\r\n"
+EMPTY_BULK = b"$0\r\n\r\n"
+EMPTY_ARRAY = b"*0\r\n"
+NO_REPLY = b""
+"""Nothing is sent now: the client was parked, or the command answers in another way."""
+
+DOUBLE_SIGNIFICANT_DIGITS = 17
+
+
+def integer(value: int) -> bytes:
+    """integer(7) -> b":7\\r\\n"."""
+    return b":%d\r\n" % value
+
+
+def bulk(value: bytes | bytearray) -> bytes:
+    """bulk(b"ab") -> b"$2\\r\\nab\\r\\n"."""
+    return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+def simple(text: bytes) -> bytes:
+    """simple(b"OK") -> b"+OK\\r\\n". `text` has no line break."""
+    return b"+%b\r\n" % text
+
+
+def array(items: Sequence[bytes]) -> bytes:
+    """array([encoded, ...]) -> the array of already encoded replies."""
+    return b"*%d\r\n%b" % (len(items), b"".join(items))
+
+
+def bulk_array(values: Sequence[bytes | bytearray]) -> bytes:
+    """bulk_array([b"a", b"b"]) -> an array of bulk strings; no nulls in it (see `Resp2.bulks`)."""
+    return b"*%d\r\n%b" % (len(values), b"".join([b"$%d\r\n%b\r\n" % (len(v), v) for v in values]))
+
+
+def format_double(value: float) -> bytes:
+    """format_double(0.1) -> b"0.1": shortest text that reads back as `value`, as Redis writes scores.
+
+    Integral values have no fraction; infinities are `inf` and `-inf` (Redis: addReplyDouble, d2string).
+    """
+    if isinf(value):
+        return b"inf" if value > 0 else b"-inf"
+    if isnan(value):
+        return b"nan"
+    if value == 0:
+        return b"-0" if str(value)[0] == "-" else b"0"
+    if value.is_integer() and abs(value) < 1e17:
+        return b"%d" % int(value)
+    text = repr(value)
+    if "e" in text:
+        mantissa, exponent = text.split("e")
+        mantissa = mantissa.removesuffix(".0")
+        sign = exponent[0] if exponent[0] in "+-" else "+"
+        text = f"{mantissa}e{sign}{exponent.lstrip('+-').zfill(2)}"
+    return text.encode()
+
+
+class Resp2:
+    """RESP2: maps and sets are arrays, doubles and booleans are bulks and integers."""
+
+    version = 2
+    null = b"$-1\r\n"
+    null_array = b"*-1\r\n"
+    true = ONE
+    false = ZERO
+
+    def bulk_or_null(self, value: bytes | bytearray | None) -> bytes:
+        """bulk_or_null(None) -> the null bulk."""
+        return self.null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+
+    def bulks(self, values: Sequence[bytes | bytearray | None]) -> bytes:
+        """bulks([b"a", None]) -> an array of bulks and nulls, as MGET answers."""
+        null = self.null
+        parts = [null if v is None else b"$%d\r\n%b\r\n" % (len(v), v) for v in values]
+        return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+    def map(self, items: Sequence[bytes]) -> bytes:
+        """map([k1, v1, k2, v2]) -> a map of encoded keys and values (a flat array in RESP2)."""
+        return array(items)
+
+    def bulk_map(self, items: Sequence[bytes | bytearray]) -> bytes:
+        """bulk_map([k1, v1, ...]) -> a map whose keys and values are bulks."""
+        return bulk_array(items)
+
+    def set(self, items: Sequence[bytes]) -> bytes:
+        """set([encoded, ...]) -> a set (an array in RESP2)."""
+        return array(items)
+
+    def bulk_set(self, values: Sequence[bytes | bytearray]) -> bytes:
+        """bulk_set([b"a", ...]) -> a set of bulks."""
+        return bulk_array(values)
+
+    def push(self, items: Sequence[bytes]) -> bytes:
+        """push([encoded, ...]) -> an out-of-band message (an array in RESP2)."""
+        return array(items)
+
+    def double(self, value: float) -> bytes:
+        """double(1.5) -> a score or float (a bulk in RESP2)."""
+        return bulk(format_double(value))
+
+    def boolean(self, value: bool) -> bytes:
+        """boolean(True) -> `:1` in RESP2, `#t` in RESP3."""
+        return self.true if value else self.false
+
+    def big_number(self, digits: bytes) -> bytes:
+        """big_number(b"123") -> an integer of any size (a bulk in RESP2)."""
+        return bulk(digits)
+
+    def verbatim(self, text: bytes, kind: bytes = b"txt") -> bytes:
+        """verbatim(b"...") -> text for people (a bulk in RESP2); `kind` is txt or mkd."""
+        return bulk(text)
+
+
+class Resp3(Resp2):
+    """RESP3: each type has its own marker."""
+
+    version = 3
+    null = b"_\r\n"
+    null_array = b"_\r\n"
+    true = b"#t\r\n"
+    false = b"#f\r\n"
+
+    def map(self, items: Sequence[bytes]) -> bytes:
+        return b"%%%d\r\n%b" % (len(items) // 2, b"".join(items))
+
+    def bulk_map(self, items: Sequence[bytes | bytearray]) -> bytes:
+        return self.map([bulk(item) for item in items])
+
+    def set(self, items: Sequence[bytes]) -> bytes:
+        return b"~%d\r\n%b" % (len(items), b"".join(items))
+
+    def bulk_set(self, values: Sequence[bytes | bytearray]) -> bytes:
+        return self.set([bulk(value) for value in values])
+
+    def push(self, items: Sequence[bytes]) -> bytes:
+        return b">%d\r\n%b" % (len(items), b"".join(items))
+
+    def double(self, value: float) -> bytes:
+        return b",%b\r\n" % format_double(value)
+
+    def big_number(self, digits: bytes) -> bytes:
+        return b"(%b\r\n" % digits
+
+    def verbatim(self, text: bytes, kind: bytes = b"txt") -> bytes:
+        return b"=%d\r\n%b:%b\r\n" % (len(text) + 4, kind, text)
+
+
+RESP2 = Resp2()
+RESP3 = Resp3()
+
+
+def help_lines(lines: Iterable[str]) -> bytes:
+    """help_lines([...]) -> the reply of a container's HELP: an array of simple strings."""
+    return array([simple(line.encode()) for line in lines])
