@@ -19,6 +19,14 @@ class NodeUnreachable(OperatorError):
     """A node did not answer: refused, silent for the time-out, or gone in the middle of a reply."""
 
 
+class NodeRefused(OperatorError):
+    """A node answered with an error. `message` is its text as the node sent it."""
+
+    def __init__(self, address: object, command: str, message: str) -> None:
+        super().__init__(f"{address} refused {command}: {message}")
+        self.message = message
+
+
 class ClusterUnready(OperatorError):
     """The cluster did not get into the state that was waited for within the bound."""
 

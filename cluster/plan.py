@@ -177,9 +177,7 @@ def apportion(weights: Mapping[str, float], total: int, preferred: Mapping[str, 
     exact = {node_id: total * weight / weight_sum for node_id, weight in weights.items()}
     shares = {node_id: floor(share) for node_id, share in exact.items()}
     open_ids = [node_id for node_id, weight in weights.items() if weight > 0]
-    open_ids.sort(
-        key=lambda node_id: (shares[node_id] - exact[node_id], -preferred.get(node_id, 0), node_id)
-    )
+    open_ids.sort(key=lambda node_id: (shares[node_id] - exact[node_id], -preferred.get(node_id, 0), node_id))
     for node_id in open_ids[: total - sum(shares.values())]:
         shares[node_id] += 1
     return shares

@@ -1,4 +1,4 @@
-"""Detached processes, known by pid and start time: a pid that the system has given to somebody else is never signalled."""
+"""Detached processes, known by pid and start time: a pid that was given away is never signalled."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def send_signal(process: ProcessHandle, signal_number: int) -> bool:
 
 
 def spawn(argv: Sequence[str], log_path: Path, environment: Mapping[str, str] | None = None) -> ProcessHandle:
-    """spawn(argv, log_path) -> ProcessHandle of a process in a session of its own, output appended to the log.
+    """spawn(argv, log_path) -> ProcessHandle of a detached process that writes to the log.
 
-    It outlives this one. OSError where the program can't be executed.
+    It has a session of its own and outlives this process. OSError where the program can't be executed.
     """
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     pid = os.posix_spawn(
@@ -106,7 +106,8 @@ def stop(processes: Iterable[ProcessHandle], timeout_s: float = STOP_TIMEOUT_S) 
 
 def kill(processes: Iterable[ProcessHandle]) -> None:
     """kill(processes): SIGKILL, and wait until they are gone."""
-    wait_until_gone([process for process in processes if send_signal(process, signal.SIGKILL)], KILL_TIMEOUT_S)
+    killed = [process for process in processes if send_signal(process, signal.SIGKILL)]
+    wait_until_gone(killed, KILL_TIMEOUT_S)
 
 
 def log_tail(log_path: Path, lines: int) -> str:
