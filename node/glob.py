@@ -29,8 +29,8 @@ def matcher(pattern: bytes, nocase: bool = False) -> Matcher:
     """matcher(b"user:*") -> a function that tells whether a text matches; short patterns are cached.
 
     `*` any run, `?` any byte, `[a-z]`, `[^a-z]`, `\\x` the byte x. As in Redis, an empty text matches only
-    the empty pattern (callers that take `*` for everything say so themselves), an unclosed class ends with the
-    pattern, and bytes over 127 count as negative in ranges. With `nocase`, ASCII letters match either case.
+    the empty pattern (callers that take `*` for everything say so themselves), an unclosed class ends with
+    the pattern, and bytes over 127 count as negative in ranges. With `nocase`, ASCII letters match either case.
     """
     if len(pattern) > PATTERN_MAX_BYTES:
         raise CommandError("pattern is too long")
