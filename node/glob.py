@@ -30,7 +30,7 @@ def matcher(pattern: bytes, nocase: bool = False) -> Matcher:
 
     `*` any run, `?` any byte, `[a-z]`, `[^a-z]`, `\\x` the byte x. As in Redis, an empty text matches only
     the empty pattern (callers that take `*` for everything say so themselves), an unclosed class ends with
-    the pattern, and bytes over 127 count as negative in ranges. With `nocase`, ASCII letters match either case.
+    the pattern, and bytes over 127 count as negative in ranges. With `nocase`, ASCII letters match any case.
     """
     if len(pattern) > PATTERN_MAX_BYTES:
         raise CommandError("pattern is too long")
