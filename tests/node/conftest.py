@@ -5,14 +5,13 @@ Law: the clock stands still unless a test advances it, and randomness comes from
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import hiredis
 import pytest
-
 from pyredis_cluster.node.blocking import Blocking
 from pyredis_cluster.node.client import Client
 from pyredis_cluster.node.clock import Clock
@@ -87,7 +86,7 @@ class InProcessServer:
 
 
 class Node:
-    """One client's view of the node: `run` and `ask` a command, `advance` the clock, see what was journalled."""
+    """One client's view of the node: `run` and `ask` a command, `advance` the clock, read the journal."""
 
     def __init__(self) -> None:
         self.server: Any = InProcessServer()
@@ -98,7 +97,6 @@ class Node:
         client = client or self.client
         client.out.clear()
         self.server.dispatcher.run(client, [list(args)])
-        self.server.keyspace.databases[0]._check()
         reply = bytes(client.out)
         client.out.clear()
         return reply
@@ -127,9 +125,12 @@ class Node:
 
 
 @pytest.fixture
-def node() -> Node:
-    """A fresh in-process node with one client."""
-    return Node()
+def node() -> Iterator[Node]:
+    """A fresh in-process node with one client; at the end of the test its databases keep their laws."""
+    made = Node()
+    yield made
+    for database in made.server.keyspace.databases:
+        database._check()
 
 
 @pytest.fixture
