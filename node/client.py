@@ -14,7 +14,7 @@ from .reply import RESP2, Resp2
 
 if TYPE_CHECKING:
     from .command import Command
-    from .reactor import Connection
+    from .connection import Connection
     from .server import Server
 
 GUARD_AUTH = 1

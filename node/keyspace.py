@@ -44,11 +44,25 @@ class ExpiryPolicy(enum.Enum):
 class Watch:
     """One client's optimistic lock (WATCH): `failed` once any watched key changed."""
 
-    __slots__ = ("failed", "keys")
+    __slots__ = ("_expired_before", "failed", "keys")
 
     def __init__(self) -> None:
         self.failed = False
         self.keys: list[tuple[Database, bytes]] = []
+        self._expired_before: set[tuple[Database, bytes]] = set()
+
+    def add(self, database: Database, key: bytes) -> None:
+        """add(database, key): from now on a change of the key fails the watch."""
+        self.keys.append((database, key))
+        if database.is_expired(key):
+            self._expired_before.add((database, key))
+
+    def failed_or_expired(self) -> bool:
+        """failed_or_expired() -> whether a watched key changed, or expired since it is watched."""
+        return self.failed or any(
+            database.is_expired(key) and database.peek(key) is not None and (database, key) not in self._expired_before
+            for database, key in self.keys
+        )
 
 
 class Keyspace:
@@ -247,7 +261,7 @@ class Database:
     def watch(self, key: bytes, watch: Watch) -> None:
         """watch(key, watch): any later change of the key sets `watch.failed`. O(1)."""
         if (self, key) not in watch.keys:
-            watch.keys.append((self, key))
+            watch.add(self, key)
             self.watched.setdefault(key, []).append(watch)
 
     def unwatch(self, key: bytes, watch: Watch) -> None:

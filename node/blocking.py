@@ -1,0 +1,214 @@
+"""Parked clients: commands that wait for keys, for an offset or for the end of a pause, and their time-outs.
+
+Laws: a parked client runs nothing else until it is served, timed out or unblocked; clients that wait for
+the same key are served in the order in which they came; a parked command is simply run again when a key it
+waits for changed, and stays parked if it parks again. Deadlines are Unix milliseconds of the node's clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from itertools import count
+from time import perf_counter_ns
+from typing import TYPE_CHECKING
+
+from .client import GUARD_PARKED, GUARD_PRIMARY, Client, Parked
+from .command import Command
+from .errors import CommandError
+from .reply import NO_REPLY
+
+if TYPE_CHECKING:
+    from .server import Server
+
+UNBLOCKED = CommandError("client unblocked via CLIENT UNBLOCK", "UNBLOCKED")
+SERVE_ROUNDS_MAX = 1000
+"""Serving a key may make others ready (BLMOVE chains); a round for each, so this many at a time."""
+
+
+class Blocking:
+    """The registry of parked clients of one node."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._deadlines: list[tuple[int, int, Client, Parked]] = []
+        self._sequence = count()
+        self._serving = False
+        self.clients: dict[Client, None] = {}
+        self.paused = False
+        self.pause_until_ms = 0
+        self.pause_writes_only = False
+        self._postponed: dict[Client, None] = {}
+        self.on_deadline: Callable[[], None] = lambda: None
+        """Called when the next deadline may have moved closer: the timer task sleeps anew."""
+
+    # -- parking
+
+    def park(
+        self,
+        client: Client,
+        args: list[bytes],
+        keys: list[bytes],
+        timeout_ms: int,
+        on_timeout: Callable[[Client], bytes],
+        kind: str = "keys",
+    ) -> bytes:
+        """park(client, args, keys, timeout_ms, on_timeout) -> NO_REPLY; `args` is run again when a key changed.
+
+        `timeout_ms` 0 waits for ever. `on_timeout(client)` gives the reply at the deadline. A command that
+        parks again while it is being served keeps its place and its deadline. The caller checked
+        `client.may_block`. O(keys).
+        """
+        if client.parked is not None:
+            return NO_REPLY
+        assert client.command is not None
+        deadline_ms = self._server.clock.now_ms + timeout_ms if timeout_ms else None
+        parked = Parked(kind, client.command, args, client.db, keys, deadline_ms, on_timeout, perf_counter_ns())
+        self._enter(client, parked)
+        for key in keys:
+            client.db.blocked.setdefault(key, {})[client] = None
+        return NO_REPLY
+
+    def _enter(self, client: Client, parked: Parked) -> None:
+        client.parked = parked
+        client.guard |= GUARD_PARKED
+        self.clients[client] = None
+        if parked.deadline_ms is not None:
+            heapq.heappush(self._deadlines, (parked.deadline_ms, next(self._sequence), client, parked))
+            self.on_deadline()
+
+    def release(self, client: Client) -> None:
+        """release(client): it waits no longer, whatever the reason. Nothing is sent. O(keys)."""
+        parked = client.parked
+        if parked is None:
+            return
+        client.parked = None
+        client.guard &= ~GUARD_PARKED
+        self.clients.pop(client, None)
+        self._postponed.pop(client, None)
+        for key in parked.keys:
+            waiting = parked.database.blocked.get(key)
+            if waiting is not None:
+                waiting.pop(client, None)
+                if not waiting:
+                    del parked.database.blocked[key]
+
+    def complete(self, client: Client, reply: bytes) -> None:
+        """complete(client, reply): the parked command ends with this reply and the client goes on."""
+        self.release(client)
+        if client.reply_mode == b"on":
+            client.out += reply
+        self._server.resume(client)
+
+    def unblock(self, client: Client, with_error: bool) -> bool:
+        """unblock(client, with_error) -> whether it was parked (CLIENT UNBLOCK); as timed out or with an error."""
+        parked = client.parked
+        if parked is None or parked.kind == "pause":
+            return False
+        self.complete(client, UNBLOCKED.encode() if with_error else parked.on_timeout(client))
+        return True
+
+    def abort_all(self, error: CommandError, keep: Callable[[Client], bool] = lambda client: False) -> None:
+        """abort_all(error): every client parked on keys gets the error, as after a demotion to replica."""
+        for client in [*self.clients]:
+            if client.parked is not None and client.parked.keys and not keep(client):
+                self.complete(client, error.encode())
+
+    # -- serving
+
+    def serve_ready(self) -> None:
+        """serve_ready(): run again the commands that wait for keys that changed. O(parked clients of the keys)."""
+        if self._serving:
+            return
+        self._serving = True
+        ready = self._server.keyspace.ready
+        try:
+            for _ in range(SERVE_ROUNDS_MAX):
+                if not ready:
+                    break
+                (index, key), _ = next(iter(ready.items())), None
+                del ready[index, key]
+                self._serve_key(index, key)
+        finally:
+            self._serving = False
+
+    def _serve_key(self, index: int, key: bytes) -> None:
+        database = self._server.keyspace.databases[index]
+        for client in [*database.blocked.get(key, ())]:
+            if database.find(key) is None:
+                return
+            parked = client.parked
+            if parked is not None and parked.database is database:
+                self._rerun(client, parked)
+
+    def _rerun(self, client: Client, parked: Parked) -> None:
+        reply = self._server.dispatcher.call(client, parked.command, parked.args)
+        if reply.startswith(b"-WRONGTYPE") and client.parked is parked:
+            return
+        if reply and client.parked is parked:
+            self.complete(client, reply)
+
+    # -- time
+
+    def next_deadline_ms(self) -> int | None:
+        """next_deadline_ms() -> when `expire` has something to do, or None."""
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][2].parked is not deadlines[0][3]:
+            heapq.heappop(deadlines)
+        if self.paused:
+            return min(self.pause_until_ms, deadlines[0][0]) if deadlines else self.pause_until_ms
+        return deadlines[0][0] if deadlines else None
+
+    def expire(self, now_ms: int) -> None:
+        """expire(now_ms): answer the parked clients whose deadline passed, and end a pause that is over."""
+        if self.paused and now_ms >= self.pause_until_ms:
+            self.unpause()
+        while True:
+            next_ms = self.next_deadline_ms()
+            if next_ms is None or next_ms > now_ms or not self._deadlines:
+                return
+            _, _, client, parked = heapq.heappop(self._deadlines)
+            self.complete(client, parked.on_timeout(client))
+
+    # -- CLIENT PAUSE
+
+    def pause(self, until_ms: int, writes_only: bool) -> None:
+        """pause(until_ms, writes_only): hold back commands (CLIENT PAUSE); the later and stricter one wins."""
+        self.pause_writes_only = writes_only and (self.pause_writes_only or not self.paused)
+        self.pause_until_ms = max(until_ms, self.pause_until_ms) if self.paused else until_ms
+        self.paused = True
+        self._server.close_pause_gate()
+        self.on_deadline()
+
+    def unpause(self) -> None:
+        """unpause(): the commands that were held back run now, in the order in which they came."""
+        self.paused = False
+        self.pause_until_ms = 0
+        self._server.open_pause_gate()
+        for client in [*self._postponed]:
+            parked = client.parked
+            self.release(client)
+            if parked is not None:
+                self._server.resume(client, [parked.args])
+
+    def postpone(self, client: Client, command: Command, args: list[bytes]) -> bool:
+        """postpone(client, command, args) -> True if a pause holds the command back; it runs when it ends."""
+        if client.guard & GUARD_PRIMARY or client.replica is not None:
+            return False
+        if self.pause_writes_only and not self._writes(client, command):
+            return False
+        if command.name in ("client", "unpause") or command.full_name == "client|unpause":
+            return False
+        parked = Parked("pause", command, args, client.db, [], None, lambda _: NO_REPLY, perf_counter_ns())
+        self._enter(client, parked)
+        self._postponed[client] = None
+        return True
+
+    @staticmethod
+    def _writes(client: Client, command: Command) -> bool:
+        if command.name == "exec":
+            return client.transaction is not None and client.transaction.has_write
+        return command.is_write or "may_replicate" in command.flags
+
+    def __iter__(self) -> Iterator[Client]:
+        return iter([*self.clients])

@@ -1,0 +1,91 @@
+"""The journal: the ordered stream of effective write commands, with the offset that replication counts in.
+
+Laws: an entry is appended once, after its command took effect and before its reply is sent; subscribers see
+entries in order; with no subscriber nothing is encoded and the offset stands still (as in Redis, where the
+offset moves only while there is a backlog).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pyredis_cluster.client.resp import encode_command
+from pyredis_cluster.gossip.slots import key_slot
+
+NO_SLOT = -1
+"""The slot of an entry that isn't about one key: SELECT, MULTI, EXEC, FLUSHALL, PING, SWAPDB ..."""
+
+_MULTI = encode_command([b"MULTI"])
+_EXEC = encode_command([b"EXEC"])
+
+
+class Subscriber(Protocol):
+    """Whoever follows the journal: the replication backlog, the append-only file, a slot migration."""
+
+    def journal_entry(self, data: bytes, offset: int, database: int, args: list[bytes]) -> None:
+        """One entry: its RESP encoding, and the journal's offset after it. Called in order; must not block."""
+
+
+class Journal:
+    """append(database, args) for each effective command; `offset` is in bytes of the encoded stream."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self.database = -1
+        """The database that the stream has selected; -1 forces a SELECT before the next entry."""
+        self.subscribers: list[Subscriber] = []
+        self.active = False
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """subscribe(subscriber): it gets every entry from now on, beginning with a SELECT."""
+        self.subscribers.append(subscriber)
+        self.active = True
+        self.database = -1
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """unsubscribe(subscriber) ends it; unknown ones are ignored."""
+        if subscriber in self.subscribers:
+            self.subscribers.remove(subscriber)
+        self.active = bool(self.subscribers)
+
+    def append(self, database: int, args: list[bytes]) -> None:
+        """append(database, args): one command took effect in that database."""
+        if not self.active:
+            return
+        self._select(database)
+        self._emit(encode_command(args), database, args)
+
+    def append_transaction(self, effects: list[tuple[int, list[bytes]]]) -> None:
+        """append_transaction([(database, args), ...]): they took effect as one; several go as MULTI/EXEC."""
+        if not self.active or not effects:
+            return
+        if len(effects) == 1:
+            self.append(*effects[0])
+            return
+        self._select(effects[0][0])
+        self._emit(_MULTI, effects[0][0], [b"MULTI"])
+        for database, args in effects:
+            self._select(database)
+            self._emit(encode_command(args), database, args)
+        self._emit(_EXEC, effects[-1][0], [b"EXEC"])
+
+    def append_raw(self, data: bytes) -> None:
+        """append_raw(data): part of the primary's stream, passed on unchanged to our own replicas."""
+        self.database = -1
+        self._emit(data, -1, [])
+
+    def _select(self, database: int) -> None:
+        if database != self.database:
+            self.database = database
+            args = [b"SELECT", b"%d" % database]
+            self._emit(encode_command(args), database, args)
+
+    def _emit(self, data: bytes, database: int, args: list[bytes]) -> None:
+        self.offset += len(data)
+        for subscriber in self.subscribers:
+            subscriber.journal_entry(data, self.offset, database, args)
+
+
+def entry_slot(args: list[bytes], key_position: int) -> int:
+    """entry_slot(args, position) -> the slot of an entry whose first key stands at `position`, or NO_SLOT."""
+    return key_slot(args[key_position]) if 0 < key_position < len(args) else NO_SLOT

@@ -1,0 +1,183 @@
+"""The request parser: RESP commands and inline commands out of a byte stream, with Redis's limits and errors.
+
+Laws: hiredis only ever sees whole chunks at a command boundary, and its result is used only if the chunk
+ended at a boundary and holds nothing but bulk strings; everything else goes through the strict parser
+below, an incremental state machine that checks each header before it keeps anything (Redis: networking.c,
+processInlineBuffer and processMultibulkBuffer).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import chain
+
+import hiredis
+
+from .errors import ProtocolError
+from .quoting import split_args
+
+INLINE_MAX_BYTES = 64 * 1024
+MULTIBULK_MAX_ARGUMENTS = (1 << 31) - 1
+UNAUTHENTICATED_MAX_ARGUMENTS = 10
+UNAUTHENTICATED_MAX_BULK_BYTES = 16384
+
+# hiredis reserves 8 bytes for each announced element; counts of five digits and more go the strict way.
+_LARGE_COUNT = re.compile(rb"\*\d{5}")
+_ARRAY_MARK = 42
+
+# A bulk string that no client can guess. If hiredis returns it from the top level, then the chunk that was
+# fed before it ended at a command boundary.
+_BOUNDARY = os.urandom(16)
+_BOUNDARY_BULK = b"$16\r\n" + _BOUNDARY + b"\r\n"
+_ONLY_BYTES = {bytes}
+_ONLY_LISTS = {list}
+
+
+class RequestParser:
+    """feed(chunk) -> the commands that are complete now. `error` is set once the stream is broken.
+
+    The commands before the broken one are still returned; after an error nothing more is parsed.
+    `bulk_max_bytes` is proto-max-bulk-len. `authenticated` False narrows the limits, as Redis does.
+    """
+
+    __slots__ = ("_args", "_bulk_bytes", "_buffer", "_gets", "_reader", "_remaining", "authenticated",
+                 "bulk_max_bytes", "error")  # fmt: skip
+
+    def __init__(self, bulk_max_bytes: int) -> None:
+        self.bulk_max_bytes = bulk_max_bytes
+        self.authenticated = True
+        self.error: ProtocolError | None = None
+        self._reader = hiredis.Reader()
+        self._gets = self._reader.gets
+        self._buffer = bytearray()
+        self._args: list[bytes] = []
+        self._remaining = 0
+        self._bulk_bytes = -1
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes of an incomplete command are held."""
+        return len(self._buffer) + sum(map(len, self._args))
+
+    def feed(self, data: bytes) -> list[list[bytes]]:
+        """feed(data) -> complete commands, each a non-empty list of bytes. O(len(data))."""
+        if data[0] == _ARRAY_MARK and not self._remaining and not self._buffer and self.authenticated:
+            commands = self._feed_hiredis(data)
+            if commands is not None:
+                return commands
+        return self._feed_strict(data)
+
+    def _feed_hiredis(self, data: bytes) -> list[list[bytes]] | None:
+        if _LARGE_COUNT.search(data):
+            return None
+        reader = self._reader
+        reader.feed(data)
+        reader.feed(_BOUNDARY_BULK)
+        try:
+            commands = list(iter(self._gets, False))
+            if (
+                commands.pop() == _BOUNDARY
+                and set(map(type, commands)) == _ONLY_LISTS
+                and set(map(type, chain.from_iterable(commands))) == _ONLY_BYTES
+                and [] not in commands
+            ):
+                return commands
+        except (hiredis.HiredisError, IndexError, TypeError):
+            pass
+        self._reader = hiredis.Reader()
+        self._gets = self._reader.gets
+        return None
+
+    def _feed_strict(self, data: bytes) -> list[list[bytes]]:
+        buffer = self._buffer
+        buffer += data
+        commands: list[list[bytes]] = []
+        if self.error is not None or len(buffer) < self._bulk_bytes + 2:
+            return commands
+        view = bytes(buffer)
+        position = 0
+        try:
+            while position < len(view):
+                if not self._remaining:
+                    after = self._start(view, position, commands)
+                else:
+                    after = self._argument(view, position)
+                    if after >= 0 and not self._remaining:
+                        commands.append(self._args)
+                        self._args = []
+                if after < 0:
+                    break
+                position = after
+        except ProtocolError as error:
+            self.error = error
+        del buffer[:position]
+        return commands
+
+    def _start(self, view: bytes, position: int, commands: list[list[bytes]]) -> int:
+        """A command's first line; the position after it, or -1 if it isn't complete."""
+        if view[position] != _ARRAY_MARK:
+            return self._inline(view, position, commands)
+        end = view.find(b"\r", position)
+        if end < 0:
+            if len(view) - position > INLINE_MAX_BYTES:
+                raise ProtocolError("too big mbulk count string")
+            return -1
+        if end + 1 >= len(view):
+            return -1
+        count = _number(view[position + 1 : end])
+        if count is None or count > MULTIBULK_MAX_ARGUMENTS:
+            raise ProtocolError("invalid multibulk length")
+        if count > UNAUTHENTICATED_MAX_ARGUMENTS and not self.authenticated:
+            raise ProtocolError("unauthenticated multibulk length")
+        if count > 0:
+            self._remaining = count
+        return end + 2
+
+    def _inline(self, view: bytes, position: int, commands: list[list[bytes]]) -> int:
+        end = view.find(b"\n", position)
+        if end < 0:
+            if len(view) - position > INLINE_MAX_BYTES:
+                raise ProtocolError("too big inline request")
+            return -1
+        words = split_args(view[position:end].removesuffix(b"\r"))
+        if words is None:
+            raise ProtocolError("unbalanced quotes in request")
+        if words:
+            commands.append(words)
+        return end + 1
+
+    def _argument(self, view: bytes, position: int) -> int:
+        """One bulk string, or only its header; the position after it, or -1 if it isn't complete."""
+        if self._bulk_bytes < 0:
+            end = view.find(b"\r", position)
+            if end < 0:
+                if len(view) - position > INLINE_MAX_BYTES:
+                    raise ProtocolError("too big bulk count string")
+                return -1
+            if end + 1 >= len(view):
+                return -1
+            if view[position] != 36:
+                raise ProtocolError(f"expected '$', got '{chr(view[position])}'")
+            size = _number(view[position + 1 : end])
+            if size is None or size < 0 or size > self.bulk_max_bytes:
+                raise ProtocolError("invalid bulk length")
+            if size > UNAUTHENTICATED_MAX_BULK_BYTES and not self.authenticated:
+                raise ProtocolError("unauthenticated bulk length")
+            self._bulk_bytes = size
+            return end + 2
+        stop = position + self._bulk_bytes
+        if len(view) < stop + 2:
+            return -1
+        self._args.append(view[position:stop])
+        self._remaining -= 1
+        self._bulk_bytes = -1
+        return stop + 2
+
+
+def _number(text: bytes) -> int | None:
+    """A canonical 64-bit decimal (Redis: string2ll): no sign but '-', no leading zero, no space."""
+    if not re.fullmatch(rb"0|-?[1-9]\d{0,18}", text):
+        return None
+    value = int(text)
+    return value if -(1 << 63) <= value < 1 << 63 else None

@@ -1,0 +1,195 @@
+"""One node: what it is made of, and the order in which its parts start and stop.
+
+Law: parts are reached through the `Server`, and know each other only through it. The data plane runs in the
+reactor's task; whatever is periodic hangs on `cron`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import count
+from random import Random
+from time import perf_counter_ns
+
+import trio
+
+from .blocking import Blocking
+from .client import GUARD_AUTH, Client
+from .clock import Clock
+from .command import GATE_ANY, GATE_WRITE, discover
+from .config import Config
+from .connection import Connection
+from .dispatch import Dispatcher
+from .journal import Journal
+from .keyspace import Database, Keyspace
+from .listeners import Listeners
+from .reactor import Reactor
+
+log = logging.getLogger("pyredis")
+
+CRON_INTERVAL_SECONDS = 0.1
+RUN_ID_BYTES = 20
+_PAUSE_RANK = 90
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counters of INFO's stats section that no other part keeps. CONFIG RESETSTAT makes a new one."""
+
+    connections_received: int = 0
+    connections_rejected: int = 0
+    net_input_bytes: int = 0
+    net_output_bytes: int = 0
+    reads_processed: int = 0
+    output_limit_disconnections: int = 0
+    query_limit_disconnections: int = 0
+
+
+class Server:
+    """A node's parts. Build it from a `Config`, then `await run()`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.clock = Clock()
+        self.started_ms = self.clock.now_ms
+        self.run_id = secrets.token_hex(RUN_ID_BYTES)
+        self.rng = Random(secrets.randbits(128))
+        self.stats = Stats()
+        self.keyspace = Keyspace(1 if config.cluster_enabled else config.databases, self.clock, self.rng)
+        self.keyspace.on_expired = self._propagate_expiry
+        self.journal = Journal()
+        self.reactor = Reactor(self.clock.update)
+        self.dispatcher = Dispatcher(self, discover())
+        self.blocking = Blocking(self)
+        self.clients: dict[int, Client] = {}
+        """Connected clients by id, oldest first."""
+        self.client_ids = count(1)
+        self.listeners = Listeners(self)
+        self.cron: list[Callable[[], None]] = []
+        """Called every CRON_INTERVAL_SECONDS, in order; each bounds its own work."""
+        self.tasks: list[Callable[[], Awaitable[None]]] = []
+        """Trio tasks that run beside the reactor until the server stops."""
+        self.before_serving: list[Callable[[], None]] = []
+        """Called once, before the first client is accepted: loading the data set."""
+        self.at_exit: list[Callable[[], None]] = []
+        """Called when the server stops, after the last command."""
+        self._stop = trio.Event()
+        self._timer_moved = trio.Event()
+        self.exit_status = 0
+        self.blocking.on_deadline = self._move_timer
+        self.cron.append(self._close_idle_clients)
+
+    # -- clients
+
+    def accept(self, connection: Connection, peer: bytes) -> None:
+        """accept(connection, peer): a socket becomes a client; the reactor reads it from now on."""
+        client = connection.client
+        client.peer = peer
+        client.created_ns = perf_counter_ns()
+        if self.config.requirepass:
+            client.authenticated = False
+            client.guard |= GUARD_AUTH
+            connection.parser.authenticated = False
+        self.clients[client.id] = client
+        self.reactor.add(connection.fd, connection)
+
+    def forget(self, client: Client) -> None:
+        """forget(client): its connection is closed."""
+        self.clients.pop(client.id, None)
+        self.blocking.release(client)
+        client.drop_watches()
+
+    def resume(self, client: Client, first: list[list[bytes]] | None = None) -> None:
+        """resume(client, [args]): it isn't parked any more; what it sent meanwhile runs after `first`."""
+        if client.connection is not None:
+            client.connection.resume(first)
+
+    def check_output_limit(self, connection: Connection) -> None:
+        """check_output_limit(connection) closes a client whose pending output exceeds its class's hard limit."""
+        hard, _, _ = self.config.client_output_buffer_limit[connection.kind]
+        if hard and len(connection.client.out) > hard:
+            self.stats.output_limit_disconnections += 1
+            log.warning("Client id=%d closed for overcoming of output buffer limits.", connection.client.id)
+            connection.close("output buffer limit")
+
+    def _close_idle_clients(self) -> None:
+        timeout_ms = self.config.timeout * 1000
+        if not timeout_ms:
+            return
+        oldest_ms = self.clock.now_ms - timeout_ms
+        for client in [*self.clients.values()]:
+            if client.last_interaction_ms < oldest_ms and client.parked is None and client.replica is None:
+                if client.connection is not None:
+                    client.connection.close("idle timeout")
+
+    def close_pause_gate(self) -> None:
+        """close_pause_gate(): CLIENT PAUSE began; commands come past `Blocking.postpone` from now on."""
+        bits = GATE_WRITE if self.blocking.pause_writes_only else GATE_ANY
+        self.dispatcher.close_gate("pause", bits | GATE_ANY, _PAUSE_RANK, lambda client, command: None)
+
+    def open_pause_gate(self) -> None:
+        """open_pause_gate(): the pause is over."""
+        self.dispatcher.open_gate("pause")
+
+    # -- the journal
+
+    def _propagate_expiry(self, database: Database, key: bytes) -> None:
+        self.journal.append(database.index, [b"DEL", key])
+
+    # -- running
+
+    def stop(self, status: int = 0) -> None:
+        """stop(status): `run` returns after the replies that are due were sent; SHUTDOWN and SIGTERM."""
+        self.exit_status = status
+        self._stop.set()
+
+    def _move_timer(self) -> None:
+        self._timer_moved.set()
+
+    async def _run_cron(self) -> None:
+        while True:
+            await trio.sleep(CRON_INTERVAL_SECONDS)
+            self.clock.update()
+            for hook in self.cron:
+                hook()
+
+    async def _run_timer(self) -> None:
+        while True:
+            self._timer_moved = trio.Event()
+            deadline_ms = self.blocking.next_deadline_ms()
+            wait_seconds = max(0.0, (deadline_ms - self.clock.update()) / 1000) if deadline_ms else float("inf")
+            with trio.move_on_after(wait_seconds):
+                await self._timer_moved.wait()
+            self.blocking.expire(self.clock.update())
+
+    async def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
+        """run() -> the exit status, once `stop` was called. `on_ready` is called when clients are accepted."""
+        for load in self.before_serving:
+            load()
+        self.listeners.open()
+        try:
+            async with trio.open_nursery() as nursery:
+                for task in (self.reactor.run, self._run_cron, self._run_timer, *self.tasks):
+                    nursery.start_soon(task)
+                on_ready()
+                await self._stop.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.listeners.close()
+            for client in [*self.clients.values()]:
+                if client.connection is not None:
+                    client.connection.flush()
+                    client.connection.close("shutdown")
+            for hook in self.at_exit:
+                hook()
+        log.warning("pyredis-node is now ready to exit, bye bye...")
+        return self.exit_status
+
+    @property
+    def process_id(self) -> int:
+        """This node's pid; a forked child sees its own."""
+        return os.getpid()
