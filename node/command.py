@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from .errors import CommandError, SyntaxError_
@@ -28,8 +29,7 @@ GATE_KEYS = 32
 """A command's gates; a server state closes some of them (`Server.gates`), which sends it on the slow path."""
 
 FLAGS = frozenset(
-    "write readonly denyoom admin pubsub noscript blocking loading stale skip_monitor skip_slowlog asking fast "
-    "no_auth may_replicate no_async_loading no_multi allow_busy movablekeys".split()
+    ["write", "readonly", "denyoom", "admin", "pubsub", "noscript", "blocking", "loading", "stale", "skip_monitor", "skip_slowlog", "asking", "fast", "no_auth", "may_replicate", "no_async_loading", "no_multi", "allow_busy", "movablekeys"]
 )
 
 
@@ -305,8 +305,9 @@ def _container(name: str, sub: Command) -> Command:
     )
 
 
+@cache
 def discover() -> CommandTable:
-    """discover() -> the table of every command defined in a module of node/commands/."""
+    """discover() -> the table of every command defined in a module of node/commands/; one for the process."""
     package = importlib.import_module(".commands", __package__)
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")

@@ -7,45 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 import hiredis
 import pytest
-from pyredis_cluster.node.blocking import Blocking
 from pyredis_cluster.node.client import Client
-from pyredis_cluster.node.clock import Clock
-from pyredis_cluster.node.command import CommandTable, discover
-from pyredis_cluster.node.dispatch import Dispatcher
-from pyredis_cluster.node.journal import Journal
-from pyredis_cluster.node.keyspace import Keyspace
+from pyredis_cluster.node.config import Config
+from pyredis_cluster.node.server import Server
 
 START_MS = 1_700_000_000_000
 SEED = 20240611
-TABLE = discover()
-
-DEFAULTS: dict[str, Any] = {
-    "hash_max_listpack_entries": 128,
-    "hash_max_listpack_value": 64,
-    "set_max_intset_entries": 512,
-    "set_max_listpack_entries": 128,
-    "set_max_listpack_value": 64,
-    "zset_max_listpack_entries": 128,
-    "zset_max_listpack_value": 64,
-    "list_max_listpack_size": -2,
-    "list_compress_depth": 0,
-    "proto_max_bulk_len": 512 << 20,
-    "lazyfree_lazy_expire": False,
-    "lazyfree_lazy_server_del": False,
-    "lazyfree_lazy_user_del": False,
-    "lazyfree_lazy_user_flush": False,
-    "maxmemory_policy": "noeviction",
-    "cluster_enabled": False,
-    "databases": 16,
-    "active_expire_effort": 1,
-    "hz": 10,
-}
-
 
 class Recorder:
     """A journal subscriber that keeps the commands, without SELECT."""
@@ -58,39 +29,20 @@ class Recorder:
             self.commands.append(list(args))
 
 
-class InProcessServer:
-    """What command functions use of a `Server`."""
-
-    def __init__(self, table: CommandTable = TABLE) -> None:
-        self.clock = Clock()
-        self.clock.now_ms = START_MS
-        self.keyspace = Keyspace(16, self.clock, Random(SEED))
-        self.config = SimpleNamespace(**DEFAULTS)
-        self.journal = Journal()
-        self.dispatcher = Dispatcher(self, table)  # type: ignore[arg-type]
-        self.blocking = Blocking(self)  # type: ignore[arg-type]
-        self.recorder = Recorder()
-        self.journal.subscribe(self.recorder)
-        self.keyspace.on_expired = lambda database, key: self.journal.append(database.index, [b"DEL", key])
-        self._clients = 0
-
-    def resume(self, client: Client, commands: list[list[bytes]] | None = None) -> None:
-        """A parked client goes on; here it only runs the commands that were held back."""
-        if commands:
-            self.dispatcher.run(client, commands)
-
-    def connect(self) -> Client:
-        """connect() -> a new client of this node."""
-        self._clients += 1
-        return Client(self, self._clients)  # type: ignore[arg-type]
-
-
 class Node:
     """One client's view of the node: `run` and `ask` a command, `advance` the clock, read the journal."""
 
     def __init__(self) -> None:
-        self.server: Any = InProcessServer()
-        self.client: Client = self.server.connect()
+        self.server = Server(Config())
+        self.server.clock.now_ms = START_MS
+        self.server.keyspace.rng = Random(SEED)
+        self.recorder = Recorder()
+        self.server.journal.subscribe(self.recorder)
+        self.client = self.connect()
+
+    def connect(self) -> Client:
+        """connect() -> another client of this node."""
+        return Client(self.server, next(self.server.client_ids))
 
     def run(self, *args: bytes, client: Client | None = None) -> bytes:
         """run(b"SET", b"k", b"v") -> b"+OK\\r\\n": the encoded reply; b"" when the client was parked."""
@@ -120,7 +72,7 @@ class Node:
 
     def propagated(self) -> list[list[bytes]]:
         """propagated() -> the commands journalled since the last call, without SELECT, MULTI and EXEC."""
-        commands, self.server.recorder.commands = self.server.recorder.commands, []
+        commands, self.recorder.commands = self.recorder.commands, []
         return [args for args in commands if args not in ([b"MULTI"], [b"EXEC"])]
 
 
