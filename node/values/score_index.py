@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from itertools import chain
 from operator import itemgetter
 from typing import TypeVar
 
@@ -282,7 +283,8 @@ class ScoreIndex:
 
     def _check(self) -> None:
         """Assert the laws; tests call this after each operation."""
-        scores, members = sum(self._scores, []), sum(self._members, [])
+        scores = list(chain.from_iterable(self._scores))
+        members = list(chain.from_iterable(self._members))
         pairs = list(zip(scores, members, strict=True))
         assert pairs == sorted(pairs)
         assert len(pairs) == self._size

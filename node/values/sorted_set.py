@@ -96,13 +96,13 @@ class SortedSet:
         return removed
 
     def pop_lowest(self) -> tuple[bytes, float]:
-        """pop_lowest() -> (member, score) of rank 0, taken out of a set that is not empty. O(1)."""
+        """pop_lowest() -> (member, score) of rank 0, taken out of a non-empty set. O(1)."""
         pair = self.index.pop_first()
         del self.scores[pair[0]]
         return pair
 
     def pop_highest(self) -> tuple[bytes, float]:
-        """pop_highest() -> (member, score) of the highest rank, taken out of a set that is not empty. O(1)."""
+        """pop_highest() -> (member, score) of the highest rank, taken out of a non-empty set. O(1)."""
         pair = self.index.pop_last()
         del self.scores[pair[0]]
         return pair
