@@ -184,5 +184,9 @@ class ClusterUnreachableError(ClientError):
     """No node gave a usable answer within the bounded number of attempts. `__cause__` is the last failure."""
 
 
+class NotRoutableError(ClientError):
+    """The command changes the state of its connection, so that it can't run on one out of a pool."""
+
+
 class WatchError(ClientError):
     """A watched key changed before EXEC; nothing of the transaction was applied."""

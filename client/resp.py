@@ -56,7 +56,7 @@ def _encode_long(args: Sequence[bytes]) -> bytes:
 
 
 def encode_commands(commands: Iterable[Sequence[bytes]]) -> bytes:
-    """encode_commands([[b"PING"], [b"GET", b"k"]]) -> bytes: the commands in a row, as a pipeline sends them."""
+    """encode_commands([[b"PING"], [b"GET", b"k"]]) -> bytes: the commands in a row, a pipeline."""
     return b"".join(map(encode_command, commands))
 
 
