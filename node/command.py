@@ -29,7 +29,27 @@ GATE_KEYS = 32
 """A command's gates; a server state closes some of them (`Server.gates`), which sends it on the slow path."""
 
 FLAGS = frozenset(
-    ["write", "readonly", "denyoom", "admin", "pubsub", "noscript", "blocking", "loading", "stale", "skip_monitor", "skip_slowlog", "asking", "fast", "no_auth", "may_replicate", "no_async_loading", "no_multi", "allow_busy", "movablekeys"]
+    [
+        "write",
+        "readonly",
+        "denyoom",
+        "admin",
+        "pubsub",
+        "noscript",
+        "blocking",
+        "loading",
+        "stale",
+        "skip_monitor",
+        "skip_slowlog",
+        "asking",
+        "fast",
+        "no_auth",
+        "may_replicate",
+        "no_async_loading",
+        "no_multi",
+        "allow_busy",
+        "movablekeys",
+    ]
 )
 
 
@@ -169,7 +189,10 @@ class Command:
         lines = (self.function.__doc__ or "").strip().split("\n")[1:]
         text = [line.strip() for line in lines]
         start = next((i for i, line in enumerate(text) if line), len(text))
-        stop = next((i for i in range(start, len(text)) if not text[i] or text[i].startswith("Complexity:")), len(text))
+        stop = next(
+            (i for i in range(start, len(text)) if not text[i] or text[i].startswith("Complexity:")),
+            len(text),
+        )
         return " ".join(text[start:stop])
 
     @property
@@ -301,7 +324,14 @@ def _container(name: str, sub: Command) -> Command:
 
     run.__doc__ = f"{name.upper()} subcommand\n\nA container for {sub.group} subcommands."
     return Command(
-        name=name, function=run, arity=-2, flags=frozenset(), key_specs=(), categories=(), since=sub.since, group=sub.group
+        name=name,
+        function=run,
+        arity=-2,
+        flags=frozenset(),
+        key_specs=(),
+        categories=(),
+        since=sub.since,
+        group=sub.group,
     )
 
 

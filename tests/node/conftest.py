@@ -18,6 +18,7 @@ from pyredis_cluster.node.server import Server
 START_MS = 1_700_000_000_000
 SEED = 20240611
 
+
 class Recorder:
     """A journal subscriber that keeps the commands, without SELECT."""
 
