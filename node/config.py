@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from .config_kinds import ConfigError, Directive, Flags
 from .config_table import DEPRECATED, by_name
 from .config_text import argv_to_lines
 from .errors import CommandError, SyntaxError_
+from .glob import matches
 from .quoting import split_args
 from .version import REDIS_VERSION
 
@@ -149,7 +149,7 @@ class Config:
         return value
 
     def _clamp_hz(self) -> None:
-        setattr(self, "hz", min(max(self.hz, HZ_MIN), HZ_MAX))
+        self.hz: int = min(max(self.hz, HZ_MIN), HZ_MAX)
 
     # CONFIG GET and SET
 
@@ -168,7 +168,11 @@ class Config:
                     found[pattern] = self.text(folded)
                 continue
             for name, directive in self.table.items():
-                if Flags.HIDDEN not in directive.flags and name not in found and fnmatchcase(name, folded):
+                if (
+                    Flags.HIDDEN not in directive.flags
+                    and name not in found
+                    and matches(_bytes(pattern), name.encode(), nocase=True)
+                ):
                     found[name] = self.text(name)
         return found
 
@@ -253,6 +257,10 @@ class Config:
 
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _set_error(name: str, reason: str) -> CommandError:

@@ -42,6 +42,9 @@ class Dir(Directive):
             raise ConfigError(os.strerror(error.errno or 0)) from None
         return os.getcwd()
 
+    def text(self, value: Any) -> str:
+        return os.getcwd()
+
     def lines(self, value: Any) -> list[tuple[str, bool]]:
         return [(f"{self.name} {quote_text(os.getcwd())}", True)]
 
