@@ -29,7 +29,7 @@ QUEUED_COMMANDS_MAX = 100_000
 class Connection:
     """One accepted socket and its `Client`. Handler of the reactor."""
 
-    __slots__ = ("client", "closed", "close_after_reply", "fd", "kind", "parser", "queued", "reactor", "server",
+    __slots__ = ("client", "closed", "close_after_reply", "fd", "kind", "over_soft_since_ms", "parser", "queued", "reactor", "server",
                  "sock", "writing")  # fmt: skip
 
     def __init__(self, server: Server, sock: socket.socket, identifier: int) -> None:
@@ -44,6 +44,8 @@ class Connection:
         self.writing = False
         self.kind = "normal"
         """The client-output-buffer-limit class: normal, replica or pubsub."""
+        self.over_soft_since_ms = 0
+        """Since when the pending output is over its class's soft limit; 0 if it isn't."""
         self.queued: deque[list[bytes]] = deque()
         """Commands that were parsed but wait behind a parked one."""
 

@@ -9,7 +9,7 @@ import sys
 
 import trio
 
-from .config import Config, ConfigError
+from .config import Config, ConfigFileError
 from .listeners import ListenError
 from .logging import configure_logging
 from .server import Server
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     config = Config()
     try:
         config.load_args(arguments)
-    except ConfigError as error:
+    except ConfigFileError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
     if config.dir:

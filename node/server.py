@@ -81,7 +81,7 @@ class Server:
         self._timer_moved = trio.Event()
         self.exit_status = 0
         self.blocking.on_deadline = self._move_timer
-        self.cron.append(self._close_idle_clients)
+        self.cron.append(self._check_clients)
 
     # -- clients
 
@@ -109,14 +109,28 @@ class Server:
             client.connection.resume(first)
 
     def check_output_limit(self, connection: Connection) -> None:
-        """check_output_limit(connection) closes a client whose pending output exceeds its class's hard limit."""
-        hard, _, _ = self.config.client_output_buffer_limit[connection.kind]
-        if hard and len(connection.client.out) > hard:
+        """check_output_limit(connection) closes a client whose pending output is over its class's limits.
+
+        Over the hard limit at once, over the soft one for longer than its seconds. Called at each partial
+        send and from cron.
+        """
+        limit = self.config.client_output_buffer_limit[connection.kind]
+        size = len(connection.client.out)
+        now_ms = self.clock.now_ms
+        if limit.soft_bytes and size > limit.soft_bytes:
+            connection.over_soft_since_ms = connection.over_soft_since_ms or now_ms
+        else:
+            connection.over_soft_since_ms = 0
+        too_long = connection.over_soft_since_ms and now_ms - connection.over_soft_since_ms > limit.soft_seconds * 1000
+        if (limit.hard_bytes and size > limit.hard_bytes) or too_long:
             self.stats.output_limit_disconnections += 1
             log.warning("Client id=%d closed for overcoming of output buffer limits.", connection.client.id)
             connection.close("output buffer limit")
 
-    def _close_idle_clients(self) -> None:
+    def _check_clients(self) -> None:
+        for client in [*self.clients.values()]:
+            if client.out and client.connection is not None:
+                self.check_output_limit(client.connection)
         timeout_ms = self.config.timeout * 1000
         if not timeout_ms:
             return
@@ -146,6 +160,10 @@ class Server:
         """stop(status): `run` returns after the replies that are due were sent; SHUTDOWN and SIGTERM."""
         self.exit_status = status
         self._stop.set()
+
+    def shutdown_on_signal(self) -> None:
+        """shutdown_on_signal(): SIGTERM and SIGINT end the node as SHUTDOWN without arguments does."""
+        self.stop(0)
 
     def _move_timer(self) -> None:
         self._timer_moved.set()

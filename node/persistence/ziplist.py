@@ -1,7 +1,8 @@
 """The ziplist, the small encoding before Redis 7: read only.
 
 u32 total bytes, u32 offset of the last entry, u16 count (65535: unknown), the entries, 0xff (Redis:
-ziplist.c). An entry is the length of the one before, its encoding, its data. Law: `decode` checks every length.
+ziplist.c). An entry is the length of the one before, its encoding, its data.
+Law: `decode` checks every length.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The zipmap, the small encoding of hashes before Redis 2.6: read only.
 
 u8 count (254: unknown), then for each pair length, field, length, u8 free bytes, value, free bytes; at the
-end 0xff (Redis: zipmap.c). A length is one byte below 254, or 254 and a u32. Law: `decode` checks every length.
+end 0xff (Redis: zipmap.c). A length is one byte below 254, or 254 and a u32.
+Law: `decode` checks every length.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class List:
 
     @classmethod
     def configure(cls, list_max_listpack_size: int) -> None:
-        """configure(-2) sets the limits: entries (0 counts as 1), or if negative a size class of 4 to 64 KB."""
+        """configure(-2) sets the limits: entries (0 counts as 1), or a negative size class (-1: 4 KB)."""
         if list_max_listpack_size >= 0:
             cls.grow_max_entries = max(1, list_max_listpack_size)
             cls.grow_max_bytes = _SAFETY_BYTES
@@ -133,7 +133,7 @@ class List:
         return element
 
     def take(self, count: int, *, left: bool) -> list[bytes]:
-        """take(2, left=False) -> up to `count` elements taken out at an end, the outermost first. O(count)."""
+        """take(2, left=False) -> up to `count` elements taken out at an end, outermost first. O(count)."""
         items = self.items
         pop = items.popleft if left else items.pop
         taken = [pop() for _ in range(min(count, len(items)))]
@@ -200,7 +200,7 @@ class List:
         return True
 
     def remove(self, element: bytes, count: int) -> int:
-        """remove(element, count) -> how many equal ones were taken out: all if 0, from the tail if < 0. O(n)."""
+        """remove(element, count) -> how many equal ones went: all if 0, from the tail if < 0. O(n)."""
         items = self.items
         before = len(items)
         if count == 0:

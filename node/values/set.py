@@ -125,7 +125,7 @@ class Set:
         return random_key(self.entries, rng)
 
     def pop(self, rng: Random) -> bytes:
-        """pop(rng) -> a member, each with the same probability, now gone; KeyError if empty. O(1) expected."""
+        """pop(rng) -> a member, each equally probable, now gone; KeyError if empty. O(1) expected."""
         entries = self.entries
         member = random_key(entries, rng)
         del entries[member]
