@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import ClassVar
 
 LISTPACK = b"listpack"
 QUICKLIST = b"quicklist"
@@ -25,8 +24,11 @@ REMOVE_MAX_SEARCHES = 16
 
 _HEADER_BYTES = 7
 _SIZES_BYTES = (4096, 8192, 16384, 32768, 65536)
+_ANY_SIZE_BYTES = _SIZES_BYTES[0]
+"""A listpack of no more than this fits every negative limit."""
+_SHRINK_ANY_BYTES = _SIZES_BYTES[-1] // 2
+"""A quicklist of more than this is over half of every negative limit."""
 _SAFETY_BYTES = 8192
-_NO_LIMIT = 1 << 62
 
 
 def entry_bytes(element: bytes) -> int:
@@ -36,40 +38,30 @@ def entry_bytes(element: bytes) -> int:
 
 
 class List:
-    """List(elements) -> a list in the encoding that Redis would load it in.
+    """List() -> an empty list, which counts as a listpack until it outgrows its limit.
 
-    `size_bytes` is the size as one listpack. The limits are the process's (CONFIG list-max-listpack-size),
-    set by `configure`; they take effect on a list when it next grows or shrinks.
+    `fill` arguments are list-max-listpack-size: a number of entries (0 counts as 1), or a negative size
+    class (-1: 4 KB to -5: 64 KB). `size_bytes` is the size as one listpack, integers taken as strings.
     """
 
     __slots__ = ("encoding", "items", "size_bytes")
 
     type_name = b"list"
 
-    grow_max_bytes: ClassVar[int] = 8192
-    grow_max_entries: ClassVar[int] = _NO_LIMIT
-    shrink_max_bytes: ClassVar[int] = 4096
-    shrink_max_entries: ClassVar[int] = _NO_LIMIT
-
-    def __init__(self, elements: Iterable[bytes] = ()) -> None:
-        self.items: deque[bytes] = deque(elements)
-        self.size_bytes = _HEADER_BYTES + sum(map(entry_bytes, self.items))
-        fits = self.size_bytes <= List.grow_max_bytes and len(self.items) <= List.grow_max_entries
-        self.encoding = LISTPACK if fits else QUICKLIST
+    def __init__(self) -> None:
+        self.items: deque[bytes] = deque()
+        self.size_bytes = _HEADER_BYTES
+        self.encoding = LISTPACK
 
     @classmethod
-    def configure(cls, list_max_listpack_size: int) -> None:
-        """configure(-2) sets the limits: entries (0 counts as 1), or a negative size class (-1: 4 KB)."""
-        if list_max_listpack_size >= 0:
-            cls.grow_max_entries = max(1, list_max_listpack_size)
-            cls.grow_max_bytes = _SAFETY_BYTES
-            cls.shrink_max_entries = cls.grow_max_entries // 2
-            cls.shrink_max_bytes = _NO_LIMIT
-        else:
-            cls.grow_max_bytes = _SIZES_BYTES[min(-list_max_listpack_size, len(_SIZES_BYTES)) - 1]
-            cls.grow_max_entries = _NO_LIMIT
-            cls.shrink_max_bytes = cls.grow_max_bytes // 2
-            cls.shrink_max_entries = _NO_LIMIT
+    def of(cls, elements: Iterable[bytes], fill: int) -> List:
+        """of(elements, -2) -> a list of those elements, in the encoding that a loader gives it. O(n)."""
+        made = cls()
+        made.items.extend(elements)
+        made.size_bytes += sum(map(entry_bytes, made.items))
+        if _exceeds(fill, made.size_bytes, len(made.items)):
+            made.encoding = QUICKLIST
+        return made
 
     def __len__(self) -> int:
         return len(self.items)
@@ -82,87 +74,81 @@ class List:
 
     # -- the ends
 
-    def append(self, element: bytes) -> None:
-        """append(element) at the tail. O(1)."""
+    def append(self, element: bytes, fill: int) -> None:
+        """append(element, fill) at the tail. O(1)."""
         length = len(element)
-        items = self.items
-        if self.encoding is LISTPACK and (
-            self.size_bytes + length > List.grow_max_bytes or len(items) >= List.grow_max_entries
-        ):
-            self.encoding = QUICKLIST
-        items.append(element)
+        if self.encoding is LISTPACK and (fill >= 0 or self.size_bytes + length > _ANY_SIZE_BYTES):
+            self._make_room(length, 1, fill)
+        self.items.append(element)
         self.size_bytes += length + 2 if length < 64 else length + 4
 
-    def appendleft(self, element: bytes) -> None:
-        """appendleft(element) at the head. O(1)."""
+    def appendleft(self, element: bytes, fill: int) -> None:
+        """appendleft(element, fill) at the head. O(1)."""
         length = len(element)
-        items = self.items
-        if self.encoding is LISTPACK and (
-            self.size_bytes + length > List.grow_max_bytes or len(items) >= List.grow_max_entries
-        ):
-            self.encoding = QUICKLIST
-        items.appendleft(element)
+        if self.encoding is LISTPACK and (fill >= 0 or self.size_bytes + length > _ANY_SIZE_BYTES):
+            self._make_room(length, 1, fill)
+        self.items.appendleft(element)
         self.size_bytes += length + 2 if length < 64 else length + 4
 
-    def extend(self, elements: list[bytes]) -> None:
-        """extend(elements) pushes them one after the other at the tail. O(len(elements))."""
-        self.grow(elements)
+    def extend(self, elements: list[bytes], fill: int) -> None:
+        """extend(elements, fill) pushes them one after the other at the tail. O(len(elements))."""
+        self._make_room(sum(map(len, elements)), len(elements), fill)
         self.items.extend(elements)
+        self.size_bytes += sum(map(entry_bytes, elements))
 
-    def extendleft(self, elements: list[bytes]) -> None:
-        """extendleft(elements) pushes them one after the other at the head. O(len(elements))."""
-        self.grow(elements)
+    def extendleft(self, elements: list[bytes], fill: int) -> None:
+        """extendleft(elements, fill) pushes them one after the other at the head. O(len(elements))."""
+        self._make_room(sum(map(len, elements)), len(elements), fill)
         self.items.extendleft(elements)
+        self.size_bytes += sum(map(entry_bytes, elements))
 
-    def pop(self) -> bytes:
-        """pop() -> the tail, taken out; IndexError if the list is empty. O(1)."""
+    def pop(self, fill: int) -> bytes:
+        """pop(fill) -> the tail, taken out; IndexError if the list is empty. O(1)."""
         element = self.items.pop()
         length = len(element)
         self.size_bytes -= length + 2 if length < 64 else length + 4
-        if self.encoding is QUICKLIST and self.size_bytes <= List.shrink_max_bytes:
-            self.shrink()
+        if self.encoding is QUICKLIST and (fill >= 0 or self.size_bytes <= _SHRINK_ANY_BYTES):
+            self._shrunk(fill)
         return element
 
-    def popleft(self) -> bytes:
-        """popleft() -> the head, taken out; IndexError if the list is empty. O(1)."""
+    def popleft(self, fill: int) -> bytes:
+        """popleft(fill) -> the head, taken out; IndexError if the list is empty. O(1)."""
         element = self.items.popleft()
         length = len(element)
         self.size_bytes -= length + 2 if length < 64 else length + 4
-        if self.encoding is QUICKLIST and self.size_bytes <= List.shrink_max_bytes:
-            self.shrink()
+        if self.encoding is QUICKLIST and (fill >= 0 or self.size_bytes <= _SHRINK_ANY_BYTES):
+            self._shrunk(fill)
         return element
 
-    def take(self, count: int, *, left: bool) -> list[bytes]:
-        """take(2, left=False) -> up to `count` elements taken out at an end, outermost first. O(count)."""
+    def take(self, count: int, fill: int, *, left: bool) -> list[bytes]:
+        """take(2, fill, left=False) -> up to `count` elements taken off one end in turn. O(count)."""
         items = self.items
         pop = items.popleft if left else items.pop
         taken = [pop() for _ in range(min(count, len(items)))]
         self.size_bytes -= sum(map(entry_bytes, taken))
-        self.shrink()
+        self._shrunk(fill)
         return taken
 
     # -- the encoding
 
-    def grow(self, elements: list[bytes]) -> None:
-        """grow(elements): they are about to be inserted; counts their size and converts if need be."""
-        if self.encoding is LISTPACK and (
-            self.size_bytes + sum(map(len, elements)) > List.grow_max_bytes
-            or len(self.items) + len(elements) > List.grow_max_entries
-        ):
+    def _make_room(self, more_bytes: int, more_entries: int, fill: int) -> None:
+        """Before elements are inserted (listTypeTryConvertListpack); their headers don't count there."""
+        if _exceeds(fill, self.size_bytes + more_bytes, len(self.items) + more_entries):
             self.encoding = QUICKLIST
-        self.size_bytes += sum(map(entry_bytes, elements))
 
-    def shrink(self) -> None:
-        """shrink(): elements went; converts back to a listpack at half the limit. O(1).
+    def _shrunk(self, fill: int) -> None:
+        """After elements went (listTypeTryConvertQuicklist): a listpack again at half the limit.
 
-        Redis also wants the quicklist to have one node only, which is so if all elements fit one.
+        Redis also asks that the quicklist be a single node; so it is taken to be if one node could hold it.
         """
-        if (
-            self.encoding is QUICKLIST
-            and self.size_bytes <= List.shrink_max_bytes
-            and len(self.items) <= List.shrink_max_entries
-            and (self.size_bytes <= _SIZES_BYTES[-1] or len(self.items) == 1)
-        ):
+        if self.encoding is LISTPACK:
+            return
+        if fill < 0:
+            fits = self.size_bytes <= _size_class_bytes(fill) // 2
+        else:
+            count = len(self.items)
+            fits = count <= max(1, fill) // 2 and (count == 1 or self.size_bytes <= _SAFETY_BYTES)
+        if fits:
             self.encoding = LISTPACK
 
     # -- by position and by value
@@ -171,36 +157,30 @@ class List:
         """list[index]: IndexError if out of range. O(1) near the ends, else O(n) in steps of 64."""
         return self.items[index]
 
-    def replace(self, index: int, element: bytes) -> None:
-        """replace(index, element): LSET; IndexError if out of range, though the encoding may have changed."""
-        if self.encoding is LISTPACK and (
-            self.size_bytes + len(element) > List.grow_max_bytes or len(self.items) >= List.grow_max_entries
-        ):
-            self.encoding = QUICKLIST
+    def replace(self, index: int, element: bytes, fill: int) -> None:
+        """replace(index, element, fill): LSET. IndexError if out of range, the encoding may have changed."""
+        self._make_room(len(element), 1, fill)
         old = self.items[index]
         self.items[index] = element
         self.size_bytes += entry_bytes(element) - entry_bytes(old)
-        self.shrink()
+        self._shrunk(fill)
 
-    def insert(self, pivot: bytes, element: bytes, *, after: bool) -> bool:
-        """insert(pivot, element, after=True) -> whether the pivot was found. O(n).
+    def insert(self, pivot: bytes, element: bytes, fill: int, *, after: bool) -> bool:
+        """insert(pivot, element, fill, after=True) -> whether the pivot was found. O(n).
 
         Like Redis it converts before it looks for the pivot.
         """
+        self._make_room(len(element), 1, fill)
         try:
             index = self.items.index(pivot)
         except ValueError:
-            index = -1
-        before_bytes = self.size_bytes
-        self.grow([element])
-        if index < 0:
-            self.size_bytes = before_bytes
             return False
         self.items.insert(index + after, element)
+        self.size_bytes += entry_bytes(element)
         return True
 
-    def remove(self, element: bytes, count: int) -> int:
-        """remove(element, count) -> how many equal ones went: all if 0, from the tail if < 0. O(n)."""
+    def remove(self, element: bytes, count: int, fill: int) -> int:
+        """remove(element, count, fill) -> how many equal ones went: from the tail if < 0, all if 0. O(n)."""
         items = self.items
         before = len(items)
         if count == 0:
@@ -217,11 +197,11 @@ class List:
         removed = before - len(self.items)
         if removed:
             self.size_bytes -= removed * entry_bytes(element)
-            self.shrink()
+            self._shrunk(fill)
         return removed
 
-    def trim(self, start: int, stop: int) -> int:
-        """trim(start, stop) -> how many went; [start, stop) within the bounds stays. O(removed)."""
+    def trim(self, start: int, stop: int, fill: int) -> int:
+        """trim(start, stop, fill) -> how many went; [start, stop) within the bounds stays. O(removed)."""
         items = self.items
         length = len(items)
         removed = length - (stop - start)
@@ -232,7 +212,7 @@ class List:
         else:
             self.items = deque(self.slice(start, stop))
             self.size_bytes = _HEADER_BYTES + sum(map(entry_bytes, self.items))
-        self.shrink()
+        self._shrunk(fill)
         return removed
 
     def slice(self, start: int, stop: int) -> list[bytes]:
@@ -297,6 +277,17 @@ class List:
         """Assert the laws; tests call this after each operation."""
         assert self.size_bytes == _HEADER_BYTES + sum(map(entry_bytes, self.items))
         assert self.encoding in (LISTPACK, QUICKLIST)
+
+
+def _size_class_bytes(fill: int) -> int:
+    return _SIZES_BYTES[min(-fill, len(_SIZES_BYTES)) - 1]
+
+
+def _exceeds(fill: int, size_bytes: int, entries: int) -> bool:
+    """Whether a listpack of that size is over the limit (Redis: quicklistNodeExceedsLimit)."""
+    if fill < 0:
+        return size_bytes > _size_class_bytes(fill)
+    return size_bytes > _SAFETY_BYTES or entries > max(1, fill)
 
 
 def _remove_by_search(items: deque[bytes], element: bytes, count: int) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from random import Random
-from typing import ClassVar
+from typing import Protocol
 
-from .table import DICT_MAX_ENTRIES, Mapping, Table, random_key, scan_step
+from .table import DICT_MAX_ENTRIES, Mapping, Table, grown, random_key, scan_step
 
 INTSET = b"intset"
 LISTPACK = b"listpack"
@@ -37,43 +37,51 @@ def is_integer(member: bytes) -> bool:
     )
 
 
-class Set:
-    """Set(members) -> a set in the encoding that Redis would load it in, or in the one given.
+class SetLimits(Protocol):
+    """The directives that rule a set's encoding; `Config` has them."""
 
-    The limits are the process's (CONFIG set-max-*), set by `configure`; they take effect when a set grows.
-    """
+    set_max_intset_entries: int
+    set_max_listpack_entries: int
+    set_max_listpack_value: int
+
+
+class Set:
+    """Set() -> an empty set, or one of distinct members, in the encoding given."""
 
     __slots__ = ("encoding", "entries")
 
     type_name = b"set"
 
-    intset_max_entries: ClassVar[int] = 512
-    listpack_max_entries: ClassVar[int] = 128
-    listpack_max_value: ClassVar[int] = 64
-
-    def __init__(self, members: Iterable[bytes] = (), encoding: bytes | None = None) -> None:
-        entries: dict[bytes, None] = dict.fromkeys(members)
-        self.encoding = _ENCODINGS[encoding] if encoding else _fitting_encoding(entries)
-        self.entries: Mapping[None] = entries if len(entries) <= DICT_MAX_ENTRIES else Table(entries)
+    def __init__(self, members: Iterable[bytes] = (), encoding: bytes = INTSET) -> None:
+        self.entries: Mapping[None] = grown(dict.fromkeys(members))
+        self.encoding = _ENCODINGS[encoding]
 
     @classmethod
-    def configure(cls, intset_max_entries: int, listpack_max_entries: int, listpack_max_value: int) -> None:
-        """configure(512, 128, 64) sets set-max-intset-entries and set-max-listpack-entries and -value."""
-        cls.intset_max_entries = intset_max_entries
-        cls.listpack_max_entries = listpack_max_entries
-        cls.listpack_max_value = listpack_max_value
+    def of(cls, members: Iterable[bytes], limits: SetLimits) -> Set:
+        """of(members, limits) -> a set in the encoding that a loader gives it. O(n)."""
+        made = cls(members)
+        count = len(made)
+        if all(map(is_integer, made.entries)):
+            fits = count <= limits.set_max_intset_entries
+        else:
+            fits = count <= limits.set_max_listpack_entries
+            fits = fits and max(map(len, made.entries)) <= limits.set_max_listpack_value
+            made.encoding = LISTPACK
+        if not fits:
+            made.encoding = HASHTABLE
+        return made
 
     @classmethod
-    def for_adding(cls, first: bytes, count: int) -> Set:
-        """for_adding(member, count) -> an empty set in the encoding for `count` members like this one."""
-        if count <= cls.intset_max_entries and is_integer(first):
+    def for_adding(cls, first: bytes, count: int, limits: SetLimits) -> Set:
+        """for_adding(member, count, limits) -> an empty set in the encoding for `count` such members."""
+        if count <= limits.set_max_intset_entries and is_integer(first):
             return cls((), INTSET)
-        return cls((), LISTPACK if count <= cls.listpack_max_entries else HASHTABLE)
+        return cls((), LISTPACK if count <= limits.set_max_listpack_entries else HASHTABLE)
 
-    def expect(self, count: int) -> None:
-        """expect(count): so many are to be added; converts at once if they alone are too many."""
-        if (self.encoding is LISTPACK and count > Set.listpack_max_entries) or (
-            self.encoding is INTSET and count > Set.intset_max_entries
+    def expect(self, count: int, limits: SetLimits) -> None:
+        """expect(count, limits): so many are to be added; converts at once if they alone are too many."""
+        if (self.encoding is LISTPACK and count > limits.set_max_listpack_entries) or (
+            self.encoding is INTSET and count > limits.set_max_intset_entries
         ):
             self.encoding = HASHTABLE
 
@@ -88,28 +96,29 @@ class Set:
             return iter(sorted(self.entries, key=int))
         return iter(self.entries)
 
-    def add(self, member: bytes) -> bool:
-        """add(member) -> whether it was new. O(1)."""
+    def add(self, member: bytes, limits: SetLimits) -> bool:
+        """add(member, limits) -> whether it was new. O(1)."""
         entries = self.entries
         if member in entries:
             return False
         if self.encoding is not HASHTABLE:
-            self._convert(member)
+            self._convert_for(member, limits)
         entries[member] = None
         if type(entries) is dict and len(entries) > DICT_MAX_ENTRIES:
             self.entries = Table(entries)
         return True
 
-    def _convert(self, member: bytes) -> None:
+    def _convert_for(self, member: bytes, limits: SetLimits) -> None:
+        """Before a new member goes in (setTypeAddAux). A full intset becomes a hashtable at once."""
         count = len(self.entries)
-        if self.encoding is INTSET and is_integer(member):
-            if count >= Set.intset_max_entries:
-                self.encoding = HASHTABLE
-            return
         longest = len(member)
-        if self.encoding is INTSET and count:
-            longest = max(longest, *map(len, self.entries))
-        fits = count < Set.listpack_max_entries and longest <= Set.listpack_max_value
+        if self.encoding is INTSET:
+            if is_integer(member):
+                if count >= limits.set_max_intset_entries:
+                    self.encoding = HASHTABLE
+                return
+            longest = max(longest, *map(len, self.entries)) if count else longest
+        fits = count < limits.set_max_listpack_entries and longest <= limits.set_max_listpack_value
         self.encoding = LISTPACK if fits else HASHTABLE
 
     def remove(self, member: bytes) -> bool:
@@ -168,12 +177,3 @@ class Set:
         assert self.encoding in (INTSET, LISTPACK, HASHTABLE)
         if self.encoding is INTSET:
             assert all(map(is_integer, self.entries))
-
-
-def _fitting_encoding(entries: dict[bytes, None]) -> bytes:
-    count = len(entries)
-    if count <= Set.intset_max_entries and all(map(is_integer, entries)):
-        return INTSET
-    if count <= Set.listpack_max_entries and max(map(len, entries)) <= Set.listpack_max_value:
-        return LISTPACK
-    return HASHTABLE
