@@ -7,7 +7,7 @@ A command function returns what these build. Types that RESP2 and RESP3 spell di
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import isinf, isnan
+from math import copysign
 
 OK = b"+OK\r\n"
 PONG = b"+PONG\r\n"
@@ -21,7 +21,11 @@ EMPTY_ARRAY = b"*0\r\n"
 NO_REPLY = b""
 """Nothing is sent now: the client was parked, or the command answers in another way."""
 
-DOUBLE_SIGNIFICANT_DIGITS = 17
+INTEGRAL_DOUBLE_MAX = float((1 << 63) // 2)
+"""Integral doubles up to this are written as integers (Redis: double2ll)."""
+
+FRACTION_DIGITS_PLAIN = 7
+"""A number with fewer digits after its point is never written with an exponent."""
 
 
 def integer(value: int) -> bytes:
@@ -50,25 +54,28 @@ def bulk_array(values: Sequence[bytes | bytearray]) -> bytes:
 
 
 def format_double(value: float) -> bytes:
-    """format_double(0.1) -> b"0.1": shortest text that reads back as `value`, as Redis writes scores.
+    """format_double(0.1) -> b"0.1": the shortest text that reads back as `value`, laid out as Redis does.
 
-    Integral values have no fraction; infinities are `inf` and `-inf` (Redis: addReplyDouble, d2string).
+    Redis: d2string for the integral values, fpconv_dtoa's emit_digits for the others.
     """
-    if isinf(value):
-        return b"inf" if value > 0 else b"-inf"
-    if isnan(value):
-        return b"nan"
-    if value == 0:
-        return b"-0" if str(value)[0] == "-" else b"0"
-    if value.is_integer() and abs(value) < 1e17:
-        return b"%d" % int(value)
+    if value.is_integer() and -INTEGRAL_DOUBLE_MAX <= value <= INTEGRAL_DOUBLE_MAX:
+        return b"%d" % value if value else (b"0" if copysign(1.0, value) > 0 else b"-0")
     text = repr(value)
-    if "e" in text:
-        mantissa, exponent = text.split("e")
-        mantissa = mantissa.removesuffix(".0")
-        sign = exponent[0] if exponent[0] in "+-" else "+"
-        text = f"{mantissa}e{sign}{exponent.lstrip('+-').zfill(2)}"
-    return text.encode()
+    mantissa, _, exponent = text.partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    if not exponent and len(fraction) < FRACTION_DIGITS_PLAIN:
+        return text.encode()
+    digits = (whole.removeprefix("-") + fraction).lstrip("0")
+    shift = int(exponent or 0) - len(fraction)
+    exponent_10 = shift + len(digits) - 1
+    if shift >= 0 and abs(exponent_10) < len(digits) + 7:
+        body = digits + "0" * shift
+    elif shift < 0 and (shift > -FRACTION_DIGITS_PLAIN or abs(exponent_10) < 4):
+        padded = digits.zfill(1 - shift)
+        body = f"{padded[:shift]}.{padded[shift:]}"
+    else:
+        body = f"{digits[0]}{'.' if len(digits) > 1 else ''}{digits[1:]}e{exponent_10:+d}"
+    return b"-" + body.encode() if value < 0 else body.encode()
 
 
 class Resp2:
