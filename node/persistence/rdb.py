@@ -17,7 +17,7 @@ MAGIC: Final = b"REDIS"
 VERSION_MAX: Final = 11
 """The newest version that is read: Redis 7.2's."""
 VERSION_WRITTEN: Final = 10
-"""The oldest version that holds all that we write: Redis 7.0's, which has listpacks and quicklists of them."""
+"""The oldest version that holds all that we write: Redis 7.0's, with listpacks and quicklists of them."""
 VERSION_WITH_CHECKSUM: Final = 5
 
 TYPE_STRING: Final = 0
@@ -78,8 +78,8 @@ INT64 = struct.Struct("<q")
 DOUBLE = struct.Struct("<d")
 
 
-class Short(Exception):  # noqa: N818 - a signal between the reader's parts, not an error
-    """The buffer must reach at least to position `needed` before reading on makes sense."""
+class Short(Exception):
+    """Not an error: the buffer must reach at least to position `needed` before reading on makes sense."""
 
     def __init__(self, needed: int) -> None:
         self.needed = needed
