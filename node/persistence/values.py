@@ -14,15 +14,17 @@ from typing import Final, Protocol
 from ..keyspace import Value
 from ..values.hash import Hash
 from ..values.list import List
-from ..values.set import Set
+from ..values.set import Set, SetLimits
 from ..values.sorted_set import LISTPACK as ZSET_LISTPACK
 from ..values.sorted_set import SKIPLIST, SortedSet
 from . import intset, listpack, rdb, ziplist, zipmap
 from .errors import RdbFormatError
 
 
-class Limits(Protocol):
-    """The thresholds between small and large encodings that values don't know themselves: a `Config`."""
+class Limits(SetLimits, Protocol):
+    """The thresholds between small and large encodings: a `Config` has them."""
+
+    list_max_listpack_size: int
 
     hash_max_listpack_entries: int
     hash_max_listpack_value: int
@@ -33,6 +35,10 @@ class Limits(Protocol):
 class DefaultLimits:
     """Redis's default thresholds."""
 
+    list_max_listpack_size = -2
+    set_max_intset_entries = 512
+    set_max_listpack_entries = 128
+    set_max_listpack_value = 64
     hash_max_listpack_entries = 512
     hash_max_listpack_value = 64
     zset_max_listpack_entries = 128
@@ -41,14 +47,14 @@ class DefaultLimits:
 
 def build_list(elements: list[bytes], limits: Limits) -> Value | None:
     """build_list([b"a", b"b"], limits) -> a List. O(n)."""
-    return List(elements) if elements else None
+    return List.of(elements, limits.list_max_listpack_size) if elements else None
 
 
 def build_set(members: list[bytes], limits: Limits) -> Value | None:
     """build_set([b"a", b"b"], limits) -> a Set. O(n)."""
     if not members:
         return None
-    made = Set(members)
+    made = Set.of(members, limits)
     if len(made) != len(members):
         raise RdbFormatError("duplicate set members")
     return made

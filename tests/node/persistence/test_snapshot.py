@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from pyredis_cluster.gossip.slots import key_slot
 from pyredis_cluster.node.clock import Clock
 from pyredis_cluster.node.keyspace import Keyspace
@@ -42,9 +41,11 @@ def sorted_set(scores: dict[bytes, float]) -> SortedSet:
 
 VALUE = st.one_of(
     TEXT,
-    st.lists(TEXT, min_size=1).map(List),
-    st.lists(TEXT, min_size=1, unique=True).map(Set),
-    st.sets(st.integers(-100_000, 100_000), min_size=1).map(lambda members: Set([b"%d" % m for m in members])),
+    st.lists(TEXT, min_size=1).map(lambda elements: List.of(elements, -2)),
+    st.lists(TEXT, min_size=1, unique=True).map(lambda members: Set.of(members, LIMITS)),
+    st.sets(st.integers(-100_000, 100_000), min_size=1).map(
+        lambda members: Set.of([b"%d" % member for member in members], LIMITS)
+    ),
     st.dictionaries(TEXT, TEXT, min_size=1).map(lambda fields: Hash.of(fields.items(), 512, 64)),
     st.dictionaries(TEXT, SCORE, min_size=1).map(sorted_set),
 )
@@ -85,7 +86,9 @@ def record(value_type: int, value: bytes, key: bytes = b"k") -> bytes:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.dictionaries(TEXT, st.tuples(VALUE, st.none() | st.integers(1, 1 << 42), st.integers(0, 1)), max_size=8),
+    st.dictionaries(
+        TEXT, st.tuples(VALUE, st.none() | st.integers(1, 1 << 42), st.integers(0, 1)), max_size=8
+    ),
     st.data(),
 )
 def test_a_keyspace_is_read_back_whatever_the_portions(
@@ -101,7 +104,7 @@ def test_a_keyspace_is_read_back_whatever_the_portions(
     chunks = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     entries, reader = read([*chunks, b"tail"])
     found = {key: (plain(value), expiry, database) for database, key, value, expiry in entries}
-    assert found == {key: (plain(value), expiry, database) for key, (value, expiry, database) in content.items()}
+    assert found == {key: (plain(value), *rest) for key, (value, *rest) in content.items()}
     assert reader.aux == {b"redis-ver": b"7.2.4"}
     assert reader.leftover == b"tail"
 
@@ -153,8 +156,8 @@ def test_a_wrong_signature_or_version_is_refused(at: int) -> None:
 
 def test_every_truncation_is_an_unexpected_end() -> None:
     source = keyspace()
-    source.databases[0].set(b"list", List([b"a" * 100] * 3))
-    source.databases[0].set(b"set", Set([b"x", b"y"]))
+    source.databases[0].set(b"list", List.of([b"a" * 100] * 3, -2))
+    source.databases[0].set(b"set", Set.of([b"x", b"y"], LIMITS))
     stream = b"".join(write_snapshot(source))
     for size in range(len(stream)):
         reader = SnapshotReader(LIMITS, 2)
@@ -193,7 +196,7 @@ def test_a_false_count_is_an_unexpected_end() -> None:
         read([b"REDIS0010" + record(rdb.TYPE_SET, b"\x81" + b"\x7f" * 8 + b"\x01a\x01b")])
 
 
-INTEGERS = b"\x05" + b"\xc0\xff" + b"\xc1\x00\x80" + b"\xc2\xff\xff\xff\x7f" + b"\x01a" + b"\xc3\x05\x0b\x00a\xe0\x01\x00"
+INTEGERS = b"\x05\xc0\xff\xc1\x00\x80\xc2\xff\xff\xff\x7f\x01a\xc3\x05\x0b\x00a\xe0\x01\x00"
 
 
 @pytest.mark.parametrize(
@@ -217,9 +220,13 @@ INTEGERS = b"\x05" + b"\xc0\xff" + b"\xc1\x00\x80" + b"\xc2\xff\xff\xff\x7f" + b
         (rdb.TYPE_SET, b"\x02\x01a\x011", ("set", b"listpack", {b"a", b"1"})),
         (rdb.TYPE_SET_INTSET, rdb.encode_string(intset.encode([3, 1])), ("set", b"intset", {b"1", b"3"})),
         (rdb.TYPE_SET_LISTPACK, rdb.encode_string(listpack.encode([b"a"])), ("set", b"listpack", {b"a"})),
-        (rdb.TYPE_LIST_QUICKLIST_2, b"\x02\x01\x03abc\x02\x09" + listpack.encode([b"d"]), ("list", b"listpack", [b"abc", b"d"])),
+        (
+            rdb.TYPE_LIST_QUICKLIST_2,
+            b"\x02\x01\x03abc\x02" + rdb.encode_string(listpack.encode([b"d"])),
+            ("list", b"listpack", [b"abc", b"d"]),
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_way_to_write_a_value_is_read(value_type: int, blob: bytes, expected: Any) -> None:
     ((_, key, value, _),), _ = read([snapshot_of(record(value_type, blob))])
     assert (key, plain(value)) == (b"k", expected)
@@ -251,7 +258,8 @@ def test_values_that_are_wrong_or_unknown_are_refused(value_type: int, blob: byt
 
 
 def test_empty_collections_are_skipped_in_a_snapshot_and_refused_in_a_payload() -> None:
-    entries, reader = read([snapshot_of(b"\xfc" + bytes(8) + record(rdb.TYPE_LIST, b"\x00"), record(0, b"\x01v"))])
+    stream = snapshot_of(b"\xfc" + bytes(8) + record(rdb.TYPE_LIST, b"\x00"), record(0, b"\x01v"))
+    entries, reader = read([stream])
     assert entries == [(0, b"k", b"v", None)]
     assert reader.empty_keys_skipped == 1
     body = b"\x01\x00\x0a\x00"
@@ -292,8 +300,8 @@ def test_a_snapshot_of_some_slots_holds_only_their_keys() -> None:
 def test_chunks_are_bounded_however_large_a_value_is() -> None:
     source = keyspace()
     source.databases[0].set(b"text", b"t" * 1_000_000)
-    source.databases[0].set(b"set", Set([b"member:%d" % number for number in range(40_000)]))
-    source.databases[0].set(b"list", List([b"x" * 300_000, b"y"]))
+    source.databases[0].set(b"set", Set.of([b"member:%d" % number for number in range(40_000)], LIMITS))
+    source.databases[0].set(b"list", List.of([b"x" * 300_000, b"y"], -2))
     chunks = [*write_snapshot(source)]
     assert max(map(len, chunks)) <= 2 * 65536
     assert len(read(chunks)[0]) == 3
