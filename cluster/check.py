@@ -62,8 +62,13 @@ def _describe_repairs(repairs: list[SlotRepair]) -> list[str]:
     return [f"slots {format_slots(slots)}: each {problem}" for problem, slots in by_problem.items()]
 
 
-def plan_repairs(topology: Topology) -> list[SlotRepair]:
-    """plan_repairs(topology) -> what `fix` would do; slots of nodes that can't be reached are left alone."""
+def plan_repairs(topology: Topology, with_unreachable: bool = False) -> list[SlotRepair]:
+    """plan_repairs(topology) -> what `fix` would do.
+
+    Slots of primaries that can't be reached are left alone, unless `with_unreachable` gives them up.
+    """
+    if with_unreachable:
+        return plan_fix(in_parallel(read_evidence, topology.primaries), frozenset())
     elsewhere = frozenset(
         slot
         for absentee in topology.absentees.values()

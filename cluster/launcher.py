@@ -161,6 +161,12 @@ class LocalCluster:
         self.nodes.append(node)
         return node
 
+    def remove_node(self, node: LocalNode) -> None:
+        """remove_node(node): forget the node and remove its directory; its process has ended before."""
+        self.nodes.remove(node)
+        shutil.rmtree(self.node_directory(node.port), ignore_errors=True)
+        self.save()
+
     def _config_text(self, port: int) -> str:
         directives = [
             ("port", str(port)),

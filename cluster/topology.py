@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import TracebackType
 
 from pyredis_cluster.client.errors import ResponseError
 
@@ -215,10 +216,28 @@ class Topology:
                 raise OperatorError(f"node {absentee.view.node_id} does not answer: {absentee.reason}")
         raise OperatorError(f"the cluster has no node '{name}'; `pyredis-cluster status` lists them")
 
+    def find_id(self, name: str) -> str:
+        """find_id(name) -> as `find`, the id only, also of a node that does not answer."""
+        for view in (absentee.view for absentee in self.absentees.values()):
+            if _names(name, view.node_id, view.address):
+                return view.node_id
+        return self.find(name).node_id
+
     def close(self) -> None:
-        """close(): close the links to all members."""
+        """close(): close the links to all members; leaving a `with` block does it."""
         for member in self.members.values():
             member.link.close()
+
+    def __enter__(self) -> Topology:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def _names(name: str, node_id: str, address: Address | None) -> bool:
