@@ -34,6 +34,8 @@ class Blocking:
         self._deadlines: list[tuple[int, int, Client, Parked]] = []
         self._sequence = count()
         self._serving = False
+        self._served: list[Client] = []
+        """Clients that go on, in this order, when the ready keys have been dealt with."""
         self.clients: dict[Client, None] = {}
         self.paused = False
         self.pause_until_ms = 0
@@ -52,18 +54,29 @@ class Blocking:
         timeout_ms: int,
         on_timeout: Callable[[Client], bytes],
         kind: str = "keys",
+        value_type: type | None = None,
     ) -> bytes:
-        """park(client, args, keys, timeout_ms, on_timeout) -> NO_REPLY; `args` is run again when a key changed.
+        """park(client, args, keys, timeout_ms, on_timeout) -> NO_REPLY; `args` runs again when a key changes.
 
-        `timeout_ms` 0 waits for ever. `on_timeout(client)` gives the reply at the deadline. A command that
-        parks again while it is being served keeps its place and its deadline. The caller checked
-        `client.may_block`. O(keys).
+        `timeout_ms` 0 waits for ever. `on_timeout(client)` gives the reply at the deadline. With a
+        `value_type` only a value of that class wakes the client. A command that parks again while it is being served keeps
+        its place and its deadline. The caller checked `client.may_block`. O(keys).
         """
         if client.parked is not None:
             return NO_REPLY
         assert client.command is not None
         deadline_ms = self._server.clock.now_ms + timeout_ms if timeout_ms else None
-        parked = Parked(kind, client.command, args, client.db, keys, deadline_ms, on_timeout, perf_counter_ns())
+        parked = Parked(
+            kind,
+            client.command,
+            args,
+            client.db,
+            keys,
+            deadline_ms,
+            on_timeout,
+            perf_counter_ns(),
+            value_type,
+        )
         self._enter(client, parked)
         for key in keys:
             client.db.blocked.setdefault(key, {})[client] = None
@@ -98,10 +111,13 @@ class Blocking:
         self.release(client)
         if client.reply_mode == b"on":
             client.out += reply
-        self._server.resume(client)
+        if self._serving:
+            self._served.append(client)
+        else:
+            self._server.resume(client)
 
     def unblock(self, client: Client, with_error: bool) -> bool:
-        """unblock(client, with_error) -> whether it was parked (CLIENT UNBLOCK); as timed out or with an error."""
+        """unblock(client, with_error) -> whether it was parked; ends it as timed out or with an error."""
         parked = client.parked
         if parked is None or parked.kind == "pause":
             return False
@@ -117,7 +133,7 @@ class Blocking:
     # -- serving
 
     def serve_ready(self) -> None:
-        """serve_ready(): run again the commands that wait for keys that changed. O(parked clients of the keys)."""
+        """serve_ready(): run again the commands that wait for changed keys. O(their parked clients)."""
         if self._serving:
             return
         self._serving = True
@@ -126,25 +142,31 @@ class Blocking:
             for _ in range(SERVE_ROUNDS_MAX):
                 if not ready:
                     break
-                (index, key), _ = next(iter(ready.items())), None
+                index, key = next(iter(ready))
                 del ready[index, key]
                 self._serve_key(index, key)
         finally:
             self._serving = False
+            served, self._served = self._served, []
+            for client in served:
+                self._server.resume(client)
 
     def _serve_key(self, index: int, key: bytes) -> None:
         database = self._server.keyspace.databases[index]
         for client in [*database.blocked.get(key, ())]:
-            if database.find(key) is None:
+            value = database.find(key)
+            if value is None:
                 return
             parked = client.parked
-            if parked is not None and parked.database is database:
+            if (
+                parked is not None
+                and parked.database is database
+                and parked.value_type in (None, type(value))
+            ):
                 self._rerun(client, parked)
 
     def _rerun(self, client: Client, parked: Parked) -> None:
         reply = self._server.dispatcher.call(client, parked.command, parked.args)
-        if reply.startswith(b"-WRONGTYPE") and client.parked is parked:
-            return
         if reply and client.parked is parked:
             self.complete(client, reply)
 
@@ -173,7 +195,7 @@ class Blocking:
     # -- CLIENT PAUSE
 
     def pause(self, until_ms: int, writes_only: bool) -> None:
-        """pause(until_ms, writes_only): hold back commands (CLIENT PAUSE); the later and stricter one wins."""
+        """pause(until_ms, writes_only): hold back commands; the later and stricter one wins."""
         self.pause_writes_only = writes_only and (self.pause_writes_only or not self.paused)
         self.pause_until_ms = max(until_ms, self.pause_until_ms) if self.paused else until_ms
         self.paused = True

@@ -48,7 +48,17 @@ class Parked:
     `deadline_ms` is Unix time in milliseconds or None; `on_timeout` gives the reply when it passes.
     """
 
-    __slots__ = ("args", "command", "database", "deadline_ms", "kind", "keys", "on_timeout", "since_ns")
+    __slots__ = (
+        "args",
+        "command",
+        "database",
+        "deadline_ms",
+        "keys",
+        "kind",
+        "on_timeout",
+        "since_ns",
+        "value_type",
+    )
 
     def __init__(
         self,
@@ -60,6 +70,7 @@ class Parked:
         deadline_ms: int | None,
         on_timeout: Callable[[Client], bytes],
         since_ns: int,
+        value_type: type | None = None,
     ) -> None:
         self.kind = kind
         self.command = command
@@ -69,10 +80,12 @@ class Parked:
         self.deadline_ms = deadline_ms
         self.on_timeout = on_timeout
         self.since_ns = since_ns
+        self.value_type = value_type
+        """The class of values it waits for; None: of any."""
 
 
 class Client:
-    """A session. `guard` is a bit set of GUARD_*; 0 means that commands may take the dispatcher's fast path."""
+    """A session. `guard` is a bit set of GUARD_*; 0 means that commands may take the fast path."""
 
     __slots__ = (
         "authenticated",
