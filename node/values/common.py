@@ -1,0 +1,41 @@
+"""What holds for values of every type: its Redis name, its encoding's name, a copy.
+
+Law: a string is `bytes`, or `bytearray` after a change in place; every other type is a class of its own with
+`type_name`, `encoding` and `copy()`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..parsing import INT64_MAX_CHARS, integer_or_none
+
+EMBEDDED_STRING_MAX_BYTES = 44
+"""Redis: OBJ_ENCODING_EMBSTR_SIZE_LIMIT."""
+
+
+def type_name(value: Any) -> bytes:
+    """type_name(value) -> what TYPE answers: b"string", b"list", ..."""
+    if type(value) is bytes or type(value) is bytearray:
+        return b"string"
+    name: bytes = value.type_name
+    return name
+
+
+def encoding(value: Any) -> str:
+    """encoding(value) -> what OBJECT ENCODING answers: "int", "embstr", "raw", "listpack", ..."""
+    if type(value) is bytes:
+        if len(value) <= INT64_MAX_CHARS and integer_or_none(value) is not None:
+            return "int"
+        return "embstr" if len(value) <= EMBEDDED_STRING_MAX_BYTES else "raw"
+    if type(value) is bytearray:
+        return "raw"
+    name: str = value.encoding
+    return name
+
+
+def copied(value: Any) -> Any:
+    """copied(value) -> an independent value; strings that never change in place are shared. O(n)."""
+    if type(value) is bytes:
+        return value
+    return value.copy()
