@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from .errors import ConnectionLostError, RequestTimeoutError, ResponseError
+from .options import handshake_commands
 from .resp import INCOMPLETE, Argument, encode_command, encode_commands, to_args
 from .wire import Wire
 
@@ -31,12 +32,20 @@ def open_socket(host: str, port: int, timeout_ms: float) -> socket.socket:
         raise ConnectionLostError(f"can't connect to {host}:{port}: {error.strerror or error}") from error
 
 
+def check_handshake(replies: list[Any]) -> None:
+    """check_handshake(replies). Raises the first ResponseError among them."""
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            raise reply
+
+
 class Connection:
     """Connection(host, port, timeout_ms=5000): connects at once; a context manager.
 
     `timeout_ms` bounds the connect, and each call from its start to its last reply byte. Raises
     ConnectionLostError or RequestTimeoutError (also from each method); after one of these the connection is
-    closed for good. `password` and `resp` (2 or 3) are agreed when connecting.
+    closed for good. `handshake` is what it sends first, with the number of replies to that; by default what
+    `password` and `resp` (2 or 3) ask for. Raises ResponseError if the node refuses that.
     """
 
     __slots__ = ("timeout_ms", "wire")
@@ -51,15 +60,17 @@ class Connection:
         password: str | None = None,
         resp: int = 2,
         decode_responses: bool = False,
+        handshake: tuple[bytes, int] | None = None,
     ) -> None:
         self.timeout_ms = timeout_ms
         self.wire = Wire(open_socket(host, port, timeout_ms), (host, port), decode_responses=decode_responses)
+        if handshake is None:
+            commands = handshake_commands(username=username, password=password, resp=resp, client_name=None)
+            handshake = encode_commands(map(to_args, commands)), len(commands)
+        payload, count = handshake
         try:
-            if password is not None:
-                credentials = (password,) if username == "default" else (username, password)
-                self.call("AUTH", *credentials)
-            if resp == 3:
-                self.call("HELLO", 3)
+            if count:
+                check_handshake(self.exchange(payload, count))
         except BaseException:
             self.close()
             raise
@@ -94,7 +105,7 @@ class Connection:
             else:
                 ready = wire.wait_readable(left_ms)
             if not ready:
-                raise self._timed_out(limit_ms)
+                raise self.wire.timed_out(limit_ms)
             if wire.on_readable():
                 return wire.replies
 
@@ -105,7 +116,7 @@ class Connection:
         deadline = time.monotonic() + self.timeout_ms / 1000
         while self.wire.wants_write:
             if not self.wire.wait_any((deadline - time.monotonic()) * 1000):
-                raise self._timed_out(self.timeout_ms)
+                raise self.wire.timed_out(self.timeout_ms)
             self.wire.on_writable()
 
     def receive(self, timeout_ms: float | None = None) -> Any:
@@ -115,16 +126,9 @@ class Connection:
         deadline = time.monotonic() + limit_ms / 1000
         while (message := self.wire.next_message()) is INCOMPLETE:
             if not self.wire.wait_readable((deadline - time.monotonic()) * 1000):
-                raise self._timed_out(limit_ms)
+                raise self.wire.timed_out(limit_ms)
             self.wire.receive()
         return message
-
-    def _timed_out(self, limit_ms: float) -> RequestTimeoutError:
-        host, port = self.wire.address
-        self.wire.close()
-        return RequestTimeoutError(
-            f"no reply from {host}:{port} within {limit_ms:.0f} ms", maybe_applied=self.wire.sent_any
-        )
 
     def _check_open(self) -> None:
         if self.wire.closed:

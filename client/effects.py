@@ -35,7 +35,7 @@ class Batch:
 
 
 class Exchange:
-    """Send all batches, then gather all replies. Each batch is for another node; they run at the same time."""
+    """Send all batches, then gather all replies. The batches are for different nodes, and run together."""
 
     __slots__ = ("batches",)
 

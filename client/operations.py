@@ -15,6 +15,7 @@ from pyredis_cluster.gossip.slots import key_slot
 from .combining import combine_replies
 from .command_table import (
     COMMAND_TABLE,
+    Combine,
     CommandSpec,
     Keys,
     Target,
@@ -189,6 +190,8 @@ class Operations:
             requests = [
                 self._request(args, spec, slot=slot) for slot in router.slots.one_slot_of_each_shard()
             ]
+        if spec.combine is Combine.PICK:
+            router.shuffle(requests)
         requests = requests or [self._request(args, spec)]
         return Plan(requests, lambda replies: combine_replies(spec.combine, replies, ()), shape)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -25,13 +25,14 @@ class ReadFrom(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
-    """The keyword arguments of `ClusterClient` and `AsyncClusterClient`; times are in milliseconds.
+    """The keyword arguments of `ClusterClient` and `TrioClusterClient`; times are in milliseconds.
 
     `retry_timeout_ms` bounds one operation from its start, over all retries; `request_timeout_ms` one request
     to one node (a blocking command may take its own timeout on top of both). With `retry_writes`, a write
     whose connection died after it was sent is sent again, so that an INCR may count twice; without it
     (the default) it raises a TransportError with `maybe_applied=True`.
-    `address_remap` translates the addresses that the cluster announces, for clients behind NAT.
+    `read_from` is "primary", "replica" or "any". `address_remap` translates the addresses that the cluster
+    announces, for clients behind NAT.
     """
 
     username: str = "default"
@@ -39,7 +40,7 @@ class ClientOptions:
     client_name: str | None = None
     resp: int = 2
     decode_responses: bool = False
-    read_from: ReadFrom = ReadFrom.PRIMARY
+    read_from: ReadFrom | str = ReadFrom.PRIMARY
     retry_writes: bool = False
     connect_timeout_ms: float = 1000.0
     request_timeout_ms: float = 3000.0
@@ -53,6 +54,7 @@ class ClientOptions:
     address_remap: Callable[[Address], Address] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "read_from", ReadFrom(self.read_from))
         if self.resp not in (2, 3):
             raise ValueError("resp must be 2 or 3")
         if self.attempts_max < 1 or self.pool_connections_max < 1:
@@ -97,3 +99,9 @@ def parse_address(text: str) -> Address:
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(f"not a HOST:PORT: {text!r}")
     return host, int(port)
+
+
+def seed_addresses(host: str, port: int, startup_nodes: Iterable[str | Address]) -> list[Address]:
+    """seed_addresses(host, port, startup_nodes) -> the nodes to ask first."""
+    seeds = [parse_address(node) if isinstance(node, str) else node for node in startup_nodes]
+    return seeds or [(host, port)]

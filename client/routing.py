@@ -46,15 +46,27 @@ class Next(Enum):
 class Request:
     """One command (or one whole transaction) on its way through the cluster.
 
-    Without a slot any primary will do; `fixed` names the one node that is meant, and is asked once. `extra_ms`
-    is what a blocking command may wait on the node. Of `count` replies, the one that counts is the last, except that an error
-    among the earlier ones (a command refused while it was queued) says more than the EXECABORT after it.
+    Without a slot any primary will do; `fixed` names the one node that is meant, asked once. `extra_ms`
+    is what a blocking command may wait on the node. Of `count` replies, the one that counts is the last,
+    except that an error among the earlier ones (a command refused while it was queued) says more than the
+    EXECABORT after it.
     """
 
     __slots__ = (
-        "asking", "count", "extra_ms", "failures", "fixed", "lease", "payload", "redirects",
-        "repeatable", "replica", "reply", "slot", "target", "tried",
-    )  # fmt: skip
+        "asking",
+        "count",
+        "extra_ms",
+        "failures",
+        "fixed",
+        "payload",
+        "redirects",
+        "repeatable",
+        "replica",
+        "reply",
+        "slot",
+        "target",
+        "tried",
+    )
 
     def __init__(
         self,
@@ -74,7 +86,6 @@ class Request:
         self.repeatable = repeatable
         self.extra_ms = extra_ms
         self.count = count
-        self.lease: Any = None
         self.target: Address | None = None
         self.asking = False
         self.tried: set[Address] = set()
@@ -233,7 +244,7 @@ class Router:
         return True
 
     def refresh_candidates(self, now_ms: float) -> list[Address]:
-        """refresh_candidates(now_ms) -> nodes to ask for the slots, best first, REFRESH_CANDIDATES_MAX at most.
+        """refresh_candidates(now_ms) -> up to REFRESH_CANDIDATES_MAX nodes to ask for the slots, best first.
 
         The node that the last MOVED named knows of the change; suspects come last.
         """
@@ -252,6 +263,10 @@ class Router:
         self._hint = None
         self._refreshed_at_ms = now_ms
         self._suspects = {node: until for node, until in self._suspects.items() if until > now_ms}
+
+    def shuffle(self, requests: list[Request]) -> None:
+        """shuffle(requests): put them into a random order, in place."""
+        self._rng.shuffle(requests)
 
     def suspect(self, address: Address, now_ms: float) -> None:
         """suspect(address, now_ms): it did not answer a refresh."""

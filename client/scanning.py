@@ -12,9 +12,15 @@ from typing import Any
 
 from .errors import ClientError
 from .operations import Operation, Operations
-from .resp import encode_command
+from .resp import Argument, encode_command, to_bytes
 from .routing import Request
 from .wire import Address
+
+
+def scan_options(match: Argument | None, count: int | None, type_name: str | None) -> list[bytes]:
+    """scan_options(match, count, type_name) -> the arguments of SCAN after the cursor."""
+    named = ((b"MATCH", match), (b"COUNT", count), (b"TYPE", type_name))
+    return [word for name, value in named if value is not None for word in (name, to_bytes(value))]
 
 
 class ScanState:

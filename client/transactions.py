@@ -31,21 +31,16 @@ EXEC: Final = encode_command([b"EXEC"])
 
 
 class TransactionState:
-    """What has been queued, and the connection that watches, if there is one."""
+    """The slot of a transaction, and the connection that watches, if there is one."""
 
     def __init__(self, operations: Operations) -> None:
         self.slot: int | None = None
-        self.queue: list[tuple[Sequence[bytes], Shape | None]] = []
         self.lease: Any = None
         self._operations = operations
         self._target: tuple[str, int] | None = None
 
-    def add(self, args: Sequence[bytes], shape: Shape | None) -> None:
-        """add(args, shape): queue a command. Raises CrossSlotError, NotRoutableError."""
-        self._claim_slot(args)
-        self.queue.append((args, shape))
-
-    def _claim_slot(self, args: Sequence[bytes]) -> None:
+    def check(self, args: Sequence[bytes]) -> None:
+        """check(args): the command may be part of it. Raises CrossSlotError, NotRoutableError."""
         spec = find_spec(args, COMMAND_TABLE)
         if spec is None:
             return
@@ -65,12 +60,11 @@ class TransactionState:
             raise CrossSlotError("CROSSSLOT Keys in request don't hash to the same slot")
         self.slot = next(iter(slots), None)
 
-    def execute(self) -> Operation[list[Any]]:
-        """execute() -> the results of the queued commands, ResponseErrors of single commands among them.
+    def execute(self, queue: Sequence[tuple[Sequence[bytes], Shape | None]]) -> Operation[list[Any]]:
+        """execute(queue) -> the results of its commands, ResponseErrors of single ones among them.
 
         Raises WatchError, TransportError, or the ResponseError for which a command was refused.
         """
-        queue, self.queue = self.queue, []
         if not queue and self.lease is None:
             return []
         payload = b"".join((MULTI, encode_commands([args for args, _ in queue]), EXEC))
@@ -162,7 +156,7 @@ class TransactionState:
         """immediate(args) -> the reply of a command that runs now, on the connection that watches."""
         if self.lease is None:
             raise NotRoutableError("nothing is watched: run the command on the client itself")
-        self._claim_slot(args)
+        self.check(args)
         reply = (yield from self._exchange_leased(encode_command(args), 1))[0]
         if isinstance(reply, (MovedError, AskError)):
             yield from self.release()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import select
 import socket
+from math import inf
 from typing import Any
 
-from .errors import ConnectionLostError, ProtocolViolationError, TransportError
+from .errors import ConnectionLostError, ProtocolViolationError, RequestTimeoutError, TransportError
 from .resp import INCOMPLETE, PushNotification, ReplyDecoder
 
 Address = tuple[str, int]
@@ -34,6 +35,11 @@ def configure_socket(sock: socket.socket) -> None:
         option = getattr(socket, name, None)  # absent on some platforms
         if option is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def poll_timeout(timeout_ms: float) -> float | None:
+    """poll_timeout(timeout_ms) -> what select.poll takes for it: None for ever, never negative."""
+    return None if timeout_ms == inf else max(timeout_ms, 0)
 
 
 class Wire:
@@ -136,13 +142,13 @@ class Wire:
 
     def wait_readable(self, timeout_ms: float) -> bool:
         """wait_readable(timeout_ms) -> False if nothing came in time. Blocks the calling thread."""
-        return bool(self._poll.poll(max(timeout_ms, 0)))
+        return bool(self._poll.poll(poll_timeout(timeout_ms)))
 
     def wait_any(self, timeout_ms: float) -> bool:
         """wait_any(timeout_ms) -> False if neither readable nor writable in time. Blocks the thread."""
         poll = select.poll()
         poll.register(self.sock, select.POLLIN | select.POLLOUT)
-        return bool(poll.poll(max(timeout_ms, 0)))
+        return bool(poll.poll(poll_timeout(timeout_ms)))
 
     def lost(self, cause: OSError | None) -> TransportError:
         """lost(cause) -> ConnectionLostError, with the wire closed."""
@@ -150,6 +156,14 @@ class Wire:
         what = cause.strerror or str(cause) if cause is not None else "closed by the other side"
         self.close()
         return ConnectionLostError(f"connection to {host}:{port} lost: {what}", maybe_applied=self.sent_any)
+
+    def timed_out(self, limit_ms: float) -> RequestTimeoutError:
+        """timed_out(limit_ms) -> RequestTimeoutError, with the wire closed."""
+        host, port = self.address
+        self.close()
+        return RequestTimeoutError(
+            f"no reply from {host}:{port} within {limit_ms:.0f} ms", maybe_applied=self.sent_any
+        )
 
     def close(self) -> None:
         """close(): close the socket. May be called again."""
