@@ -59,8 +59,8 @@ class Blocking:
         """park(client, args, keys, timeout_ms, on_timeout) -> NO_REPLY; `args` runs again when a key changes.
 
         `timeout_ms` 0 waits for ever. `on_timeout(client)` gives the reply at the deadline. With a
-        `value_type` only a value of that class wakes the client. A command that parks again while it is being served keeps
-        its place and its deadline. The caller checked `client.may_block`. O(keys).
+        `value_type` only a value of that class wakes the client. A command that parks again while it is being
+        served keeps its place and its deadline. The caller checked `client.may_block`. O(keys).
         """
         if client.parked is not None:
             return NO_REPLY
