@@ -27,6 +27,9 @@ INTEGRAL_DOUBLE_MAX = float((1 << 63) // 2)
 FRACTION_DIGITS_PLAIN = 7
 """A number with fewer digits after its point is never written with an exponent."""
 
+UNIFORM_MIN_BULKS = 8
+"""From so many bulks on it pays to see whether all have one length: a single join then formats them."""
+
 
 def integer(value: int) -> bytes:
     """integer(7) -> b":7\\r\\n"."""
@@ -50,6 +53,10 @@ def array(items: Sequence[bytes]) -> bytes:
 
 def bulk_array(values: Sequence[bytes | bytearray]) -> bytes:
     """bulk_array([b"a", b"b"]) -> an array of bulk strings; no nulls in it (see `Resp2.bulks`)."""
+    count = len(values)
+    if count >= UNIFORM_MIN_BULKS and len(lengths := {*map(len, values)}) == 1:
+        (length,) = lengths
+        return b"*%d\r\n$%d\r\n%b\r\n" % (count, length, (b"\r\n$%d\r\n" % length).join(values))
     return b"*%d\r\n%b" % (len(values), b"".join([b"$%d\r\n%b\r\n" % (len(v), v) for v in values]))
 
 
