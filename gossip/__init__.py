@@ -1,1 +1,3 @@
-"""Sans-IO cluster core: messages, membership, failure detection, election, slot map. No clock, socket or RNG inside."""
+"""Sans-IO cluster core: messages, membership, failure detection, election, slot map. No clock, socket or RNG
+inside.
+"""

@@ -1,0 +1,453 @@
+"""ClusterCore: one node's part in the cluster, as a pure state machine.
+
+Inputs are datagrams, refused addresses, ticks and operator requests, each with the driver's time in
+milliseconds; `take_effects` then gives what is to be done, in order. There is no clock, socket or global
+randomness in here: the same inputs give the same effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+from .config import ClusterConfig
+from .detector import Detector
+from .effects import Effect, Log, Persist, Send, SlotMapChanged, Sync
+from .election import Election
+from .errors import Dropped
+from .health import Health
+from .membership import Membership
+from .messages import RUMOR_RECORD_MAX_BYTES, Kind, Message, Rumor, RumorKind
+from .nodes import Address, Node, NodeRecord, unpack_record
+from .nodesconf import SavedState, dump
+from .roles import Roles
+from .rumors import EAGER_ALL_MAX, RumorMill
+from .slotmap import SlotMap
+from .stats import BusStats
+
+LATE_MS = 100
+"""A tick that comes later than this after its deadline shows that this node was paused or starved."""
+PERSIST_LAZY_MS = 100
+"""What peers said is saved within this time; votes, epochs and own changes at once."""
+T = TypeVar("T")
+
+
+class Rng(Protocol):
+    """What is used of random.Random."""
+
+    def random(self) -> float: ...
+    def getrandbits(self, k: int, /) -> int: ...
+    def shuffle(self, x: list[str]) -> None: ...
+    def randrange(self, start: int, /) -> int: ...
+
+
+class LocalReplication(Protocol):
+    """What the data plane tells about itself, always up to date."""
+
+    def offset(self) -> int:
+        """The replication offset: produced by a primary, processed by a replica."""
+
+    def age_ms(self) -> float:
+        """How long ago a replica last heard from its primary."""
+
+
+class ClusterCore:
+    """ClusterCore(config, myself, rng, now_ms, replication[, saved]): the state machine of one node.
+
+    `slot_map.owners` and `slot_map.owned` are made for lookups by the data plane; `health.ok` is
+    cluster_state.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        myself: NodeRecord,
+        rng: Rng,
+        now_ms: float,
+        replication: LocalReplication,
+        saved: SavedState | None = None,
+    ) -> None:
+        self.config = config
+        self.rng = rng
+        self.now_ms = now_ms
+        self.replication = replication
+        self.current_epoch = 0
+        self.last_vote_epoch = 0
+        self.myself = Node(myself)
+        self.nodes: dict[str, Node] = {myself.id: self.myself}
+        self.failed: dict[str, Node] = {}
+        self.digest = self.myself.digest
+        self.slot_map = SlotMap(self.myself)
+        self.rumors = RumorMill()
+        self.stats = BusStats()
+        self._persist_now = False
+        self._persist_by_ms: float | None = None
+        self._effects: list[Effect] = []
+        self._sends: list[Send] = []
+        self._syncs: list[Sync] = []
+        self._expected_tick_ms = now_ms
+        self.detector = Detector(self, now_ms)
+        self.election = Election(self)
+        self.membership = Membership(self)
+        self.roles = Roles(self)
+        self.health = Health(self, confirmed=saved is None or len(saved.records) == 1)
+        if saved is not None:
+            self._restore(saved)
+        self.slot_map.update(self.myself, self.nodes.values())
+        self.announce(self.myself, origin=True)
+        self.roles.follow_primary()
+        self.persist()
+
+    def _restore(self, saved: SavedState) -> None:
+        self.current_epoch = saved.current_epoch
+        self.last_vote_epoch = saved.last_vote_epoch
+        for node_id, record in saved.records.items():
+            if node_id != self.myself.id:
+                node = self.add_node(record)
+                if node_id in saved.failed:
+                    self._set_failed(node, failed=True)
+        for moves, restored in (
+            (saved.migrating, self.slot_map.migrating),
+            (saved.importing, self.slot_map.importing),
+        ):
+            for slot, other in moves.items():
+                if other in self.nodes:
+                    restored[slot] = self.nodes[other]
+
+    # Inputs
+
+    def receive(self, message: Message, source: Address, now_ms: float) -> None:
+        """A decoded datagram has arrived. Raises Dropped where its sender is no member."""
+        self.advance(now_ms)
+        if message.sender == self.myself.id:
+            raise Dropped("own")
+        self.stats.received[message.kind] += 1
+        if message.kind in (Kind.MEET, Kind.MEET_PONG):
+            self.membership.on_meet(message, source)
+            return
+        sender = self.nodes.get(message.sender)
+        if sender is None:
+            raise Dropped("unknown_sender")
+        sender.source = source
+        sender.offset = message.offset
+        sender.offset_at_ms = now_ms
+        if message.epoch > self.current_epoch:
+            self.current_epoch = message.epoch
+            self.persist_lazily()
+        for rumor in message.rumors:
+            self._on_rumor(rumor, sender)
+        self._dispatch(sender, message, source)
+
+    def _dispatch(self, sender: Node, message: Message, source: Address) -> None:
+        kind = message.kind
+        if kind == Kind.PING:
+            self.send(source, Kind.PONG, (message.body[0], source[0]))
+            if sender.id in self.detector.unanswered and sender.suspected:
+                self.detector.probe(sender)
+        elif kind == Kind.PONG:
+            self.detector.on_pong(sender, message)
+            self.membership.compare_digest(sender, message.digest)
+        elif kind == Kind.PING_REQ:
+            self.detector.on_ping_req(sender, message)
+        elif kind == Kind.RELAY:
+            self.detector.on_relay(message)
+        elif kind == Kind.REPORT:
+            self.detector.on_report(sender, message)
+        elif kind == Kind.AUTH_REQUEST:
+            self.election.on_request(sender, message)
+        elif kind == Kind.AUTH_ACK:
+            self.election.on_ack(sender, message)
+        elif kind == Kind.AUTH_NACK:
+            self.election.on_nack(sender, message)
+        elif kind == Kind.MF_START:
+            self.election.on_manual_start(sender, message)
+        elif kind == Kind.MF_OFFSET:
+            self.election.on_manual_offset(sender, message)
+        elif kind == Kind.MF_CANCEL:
+            self.election.on_manual_cancel(sender, message)
+
+    def refused(self, address: Address, now_ms: float) -> None:
+        """The host at bus address `address` refused a datagram (ICMP port unreachable)."""
+        self.advance(now_ms)
+        self.detector.on_refused(address)
+
+    def link_lost(self, node_id: str, now_ms: float) -> None:
+        """The data plane's connection to `node_id` broke: no evidence, but a reason to look at once."""
+        self.advance(now_ms)
+        node = self.nodes.get(node_id)
+        if node is not None and node is not self.myself:
+            self.detector.probe(node)
+
+    def tick(self, now_ms: float) -> None:
+        """Time has passed; due no later than `next_deadline_ms`."""
+        self.advance(now_ms)
+        self.detector.tick()
+        self.membership.tick()
+        changed = self.slot_map.expire_hints(now_ms, self.nodes.values())
+        if changed:
+            self.roles.slots_changed(changed, None)
+
+    def advance(self, now_ms: float) -> None:
+        """Move the clock; if this node was away for a while, doubt itself first."""
+        lag_ms = now_ms - self._expected_tick_ms
+        self.now_ms = now_ms
+        if lag_ms > LATE_MS:
+            self._expected_tick_ms = now_ms
+            self.detector.shift_clocks(lag_ms)
+            if lag_ms >= self.config.quorum_timeout_ms and len(self.nodes) > 1:
+                self.health.doubt()
+
+    def next_deadline_ms(self) -> float:
+        """next_deadline_ms() -> when `tick` is due next."""
+        dues = (
+            self.detector.deadline_ms(),
+            self.election.deadline_ms(),
+            self.membership.deadline_ms(),
+            self.health.deadline_ms(),
+            self._persist_by_ms,
+        )
+        return min(due for due in dues if due is not None)
+
+    def take_effects(self) -> list[Effect]:
+        """take_effects() -> what the inputs since the last call ask for, in the order to do it in."""
+        self.election.tick()
+        self.health.update()
+        self._send_eagerly()
+        effects: list[Effect] = []
+        if self._persist_by_ms is not None and self.now_ms >= self._persist_by_ms:
+            self._persist_now = True
+        if self._persist_now:
+            effects.append(Persist(lambda: dump(self)))
+            self._persist_now = False
+            self._persist_by_ms = None
+        effects += self._effects
+        effects += self._sends
+        effects += self._syncs
+        self._effects, self._sends, self._syncs = [], [], []
+        self._expected_tick_ms = self.next_deadline_ms()
+        return effects
+
+    # Outputs
+
+    def emit(self, effect: Effect) -> None:
+        self._effects.append(effect)
+
+    def log(self, level: str, text: str) -> None:
+        self._effects.append(Log(level, text))
+
+    def persist(self) -> None:
+        """Save before anything else is done."""
+        self._persist_now = True
+
+    def persist_lazily(self) -> None:
+        if self._persist_by_ms is None:
+            self._persist_by_ms = self.now_ms + PERSIST_LAZY_MS
+
+    def send(
+        self, address: Address, kind: Kind, body: tuple[Any, ...], rumors: Sequence[Rumor] | None = None
+    ) -> None:
+        """Queue a datagram; without `rumors` of its own it carries what is to be told."""
+        if rumors is None:
+            rumors = () if kind in (Kind.MEET, Kind.MEET_PONG) else self.rumors.piggyback()
+        message = Message(
+            kind,
+            self.myself.id,
+            self.current_epoch,
+            self.digest,
+            self.replication.offset(),
+            body,
+            tuple(rumors),
+        )
+        self.stats.sent[kind] += 1
+        self._sends.append(Send(address, message))
+
+    def send_to(
+        self, node: Node, kind: Kind, body: tuple[Any, ...], rumors: Sequence[Rumor] | None = None
+    ) -> None:
+        if node.address is not None:
+            self.send(node.address, kind, body, rumors)
+
+    def request_sync(self, node: Node) -> None:
+        if node.address is not None:
+            self._syncs.append(Sync(node.address, node.id))
+
+    def _send_eagerly(self) -> None:
+        for fanout, rumors in self.rumors.take_eager():
+            others = [node for node in self.nodes.values() if node is not self.myself and not node.failed]
+            targets = others if len(self.nodes) <= EAGER_ALL_MAX else self.sample(others, fanout)
+            for node in targets:
+                self.send_to(node, Kind.GOSSIP, (), rumors)
+
+    # Views
+
+    def voters(self) -> list[Node]:
+        """voters() -> the members whose votes and reports count, alive or not."""
+        if self.config.voters_primaries_only:
+            return [node for node in self.nodes.values() if node.is_primary and node.owned]
+        return list(self.nodes.values())
+
+    def voter_ids(self) -> dict[str, Node]:
+        if self.config.voters_primaries_only:
+            return {node.id: node for node in self.voters()}
+        return self.nodes
+
+    def majority(self) -> int:
+        """majority() -> votes needed to mark FAIL and to be elected."""
+        return len(self.voter_ids()) // 2 + 1
+
+    def blocking_quorum(self) -> int:
+        """blocking_quorum() -> voters in reach without which a majority could exist elsewhere."""
+        voters = len(self.voter_ids())
+        return voters - voters // 2
+
+    def my_primary(self) -> Node | None:
+        """my_primary() -> the primary this replica follows, or None."""
+        return self.nodes.get(self.myself.primary_id) if self.myself.primary_id else None
+
+    def replicas_of(self, node: Node) -> list[Node]:
+        return [other for other in self.nodes.values() if other.primary_id == node.id]
+
+    def sample(self, items: list[T], count: int) -> list[T]:
+        """sample(items, count) -> at most `count` of `items`, at random."""
+        if len(items) <= count:
+            return items
+        pool = list(items)
+        return [pool.pop(self.rng.randrange(len(pool))) for _ in range(count)]
+
+    # Members and records
+
+    def add_node(self, record: NodeRecord) -> Node:
+        node = Node(record, joined_at_ms=self.now_ms)
+        self.nodes[record.id] = node
+        self.digest ^= node.digest
+        self.slot_map.update(node, self.nodes.values())
+        return node
+
+    def remove_node(self, node: Node) -> None:
+        del self.nodes[node.id]
+        self.failed.pop(node.id, None)
+        self.digest ^= node.digest
+        self.detector.forget(node)
+        changed = self.slot_map.forget(node, self.nodes.values())
+        for other in self.nodes.values():
+            other.reports.pop(node.id, None)
+        if changed:
+            self.emit(SlotMapChanged())
+
+    def merge(self, record: NodeRecord, *, failed: bool = False) -> None:
+        """merge(record): somebody's copy of a member's record, older or newer than ours."""
+        if record.config_epoch > self.current_epoch:
+            self.current_epoch = record.config_epoch
+            self.persist_lazily()
+        if record.id == self.myself.id:
+            self._defend(record, failed=failed)
+            return
+        node = self.nodes.get(record.id)
+        if node is None:
+            if self.membership.is_blacklisted(record.id):
+                return
+            node = self.add_node(record)
+            self._merged(node, record, node.owned)
+        elif record.supersedes(node.record):
+            changed = self._replace_record(node, record)
+            self._merged(node, record, changed)
+        if failed and record.version == node.record.version:
+            self.mark_failed(node, origin=False)
+
+    def _merged(self, node: Node, record: NodeRecord, changed: int) -> None:
+        self.announce(node, origin=False)
+        self.persist_lazily()
+        self.roles.slots_changed(changed, node)
+        self.roles.resolve_epoch_collision(node)
+        self.roles.follow_primary()
+
+    def _defend(self, record: NodeRecord, *, failed: bool) -> None:
+        """Someone holds another version of this node's own record: only ours is true, so outbid theirs."""
+        mine = self.myself.record
+        if record.version < mine.version or (record.packed == mine.packed and not failed):
+            return
+        self.change_self(version=record.version + 1)
+
+    def _replace_record(self, node: Node, record: NodeRecord) -> int:
+        self.digest ^= node.digest
+        newer = record.version > node.record.version
+        node.record = record
+        self.digest ^= node.digest
+        if newer and node.failed:
+            self._set_failed(node, failed=False)
+            self.log("notice", f"Clear FAIL state for node {node.id}: it is reachable again.")
+        return self.slot_map.update(node, self.nodes.values())
+
+    def change_self(self, **fields: Any) -> int:
+        """change_self(**fields) -> changed slots: a new version of this node's record, saved and announced.
+        """
+        fields.setdefault("version", self.myself.record.version + 1)
+        changed = self._replace_record(self.myself, replace(self.myself.record, **fields))
+        self.persist()
+        self.announce(self.myself, origin=True)
+        if changed:
+            self.emit(SlotMapChanged())
+        return changed
+
+    def rename_self(self, record: NodeRecord) -> None:
+        """Be another node from now on (CLUSTER RESET HARD); the caller changes the record once more."""
+        del self.nodes[self.myself.id]
+        self.digest ^= self.myself.digest
+        self.myself.record = record
+        self.digest ^= self.myself.digest
+        self.nodes[record.id] = self.myself
+
+    def announce(self, node: Node, *, origin: bool) -> None:
+        record = node.record
+        raw = bytes.fromhex(node.id)
+        if len(record.packed) <= RUMOR_RECORD_MAX_BYTES:
+            rumor: Rumor = (int(RumorKind.RECORD), record.packed)
+        else:
+            rumor = (int(RumorKind.NOTICE), raw, record.version)
+        self.rumors.tell(rumor, raw, len(self.nodes), origin=origin)
+
+    def mark_failed(self, node: Node, *, origin: bool) -> None:
+        """Mark `node`, in its present version, as FAIL, and pass it on."""
+        if node.failed:
+            return
+        if node is self.myself:
+            self._defend(self.myself.record, failed=True)
+            return
+        self._set_failed(node, failed=True)
+        raw = bytes.fromhex(node.id)
+        self.rumors.tell((int(RumorKind.FAIL), raw, node.record.version), raw, len(self.nodes), origin=origin)
+        self.persist_lazily()
+        how = "quorum reached" if origin else "as reported by others"
+        self.log("notice", f"Marking node {node.id} as failing ({how}).")
+
+    def _set_failed(self, node: Node, *, failed: bool) -> None:
+        self.digest ^= node.digest
+        node.failed = failed
+        self.digest ^= node.digest
+        if failed:
+            node.failed_at_ms = self.now_ms
+            self.failed[node.id] = node
+        else:
+            node.failed_at_ms = None
+            node.suspected = False
+            self.failed.pop(node.id, None)
+        self.stats.failures += failed
+
+    def _on_rumor(self, rumor: Rumor, sender: Node) -> None:
+        kind = rumor[0]
+        if kind == RumorKind.RECORD:
+            self.merge(unpack_record(rumor[1]))
+            return
+        node = self.nodes.get(rumor[1].hex())
+        if kind == RumorKind.FORGET:
+            self.membership.on_forget(node, rumor[1].hex())
+        elif kind == RumorKind.NOTICE:
+            if node is None or node.record.version < rumor[2]:
+                self.membership.want_sync(sender)
+        elif node is None or node.record.version != rumor[2]:
+            return
+        elif kind == RumorKind.FAIL:
+            self.mark_failed(node, origin=False)
+        elif kind == RumorKind.SUSPECT and node is not self.myself:
+            self.detector.on_suspicion(node)

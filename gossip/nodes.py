@@ -1,0 +1,160 @@
+"""A cluster member: the record that only it may change and everybody copies, and what this node thinks of it.
+
+A record is replaced by one with a higher `version`, never by a lower one. FAIL belongs to a version: a member
+that answers again raises its version and thereby clears the mark everywhere. Records and marks together form
+a lattice, so that any two nodes which exchanged what they know agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import msgpack
+
+from . import bitmap
+from .errors import Dropped
+
+Address = tuple[str, int]
+
+NODE_ID_HEX_CHARS = 40
+TEXT_MAX_CHARS = 255
+NOFAILOVER = 1
+WITNESS = 2
+
+_FIELD_TYPES = (bytes, int, str, int, int, str, str, bytes, bytes, int, bytes, int)
+
+
+@dataclass(frozen=True)
+class NodeRecord:
+    """What a member says about itself. `slots` is a set as in `bitmap`; `primary_id` is "" for a primary."""
+
+    id: str
+    version: int = 1
+    ip: str = ""
+    port: int = 0
+    bus_port: int = 0
+    hostname: str = ""
+    human_nodename: str = ""
+    shard_id: str = ""
+    primary_id: str = ""
+    config_epoch: int = 0
+    slots: int = 0
+    flags: int = 0
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The record's bytes on the bus."""
+        data: bytes = msgpack.packb(
+            [
+                bytes.fromhex(self.id),
+                self.version,
+                self.ip,
+                self.port,
+                self.bus_port,
+                self.hostname,
+                self.human_nodename,
+                bytes.fromhex(self.shard_id),
+                bytes.fromhex(self.primary_id),
+                self.config_epoch,
+                bitmap.encode(self.slots),
+                self.flags,
+            ]
+        )
+        return data
+
+    @cached_property
+    def digests(self) -> tuple[int, int]:
+        """64-bit hashes of the record while it is well and while it is marked FAIL."""
+        ok = blake2b(self.packed, digest_size=8).digest()
+        failed = blake2b(self.packed, digest_size=8, person=b"fail").digest()
+        return int.from_bytes(ok, "big"), int.from_bytes(failed, "big")
+
+    def supersedes(self, other: NodeRecord) -> bool:
+        """Later version first; two contents of one version (a disk that went back) are ordered by their
+        bytes.
+        """
+        if self.version != other.version:
+            return self.version > other.version
+        return self.packed > other.packed
+
+
+def unpack_record(data: bytes) -> NodeRecord:
+    """unpack_record(data) -> NodeRecord. Raises Dropped("malformed") where a field has no sense."""
+    try:
+        fields: Any = msgpack.unpackb(data, max_buffer_size=8192)
+    except Exception:
+        raise Dropped("malformed") from None
+    if not isinstance(fields, list) or len(fields) != len(_FIELD_TYPES):
+        raise Dropped("malformed")
+    for value, kind in zip(fields, _FIELD_TYPES, strict=True):
+        if type(value) is not kind or (isinstance(value, int) and value < 0):
+            raise Dropped("malformed")
+        if isinstance(value, str) and len(value) > TEXT_MAX_CHARS:
+            raise Dropped("malformed")
+    node_id, version, ip, port, bus_port, hostname, nodename, shard, primary, epoch, slots, flags = fields
+    if len(node_id) != 20 or len(shard) != 20 or len(primary) not in (0, 20) or max(port, bus_port) > 65535:
+        raise Dropped("malformed")
+    return NodeRecord(
+        node_id.hex(), version, ip, port, bus_port, hostname, nodename, shard.hex(), primary.hex(), epoch,
+        bitmap.decode(slots), flags,
+    )  # fmt: skip
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A member as this node sees it. Times are in milliseconds of the driver's clock; None means never."""
+
+    record: NodeRecord
+    owned: int = 0
+    """The slots it owns by this node's slot map; differs from `record.slots` where somebody's claim is newer.
+    """
+    failed: bool = False
+    failed_at_ms: float | None = None
+    source: Address | None = None
+    """Where its last datagram came from; used until it knows its own address."""
+    contact_at_ms: float | None = None
+    """When it last answered a probe of ours, directly."""
+    confirmed_at_ms: float | None = None
+    """When it last answered with the same digest as ours."""
+    unanswered_since_ms: float | None = None
+    """When the oldest probe was sent that nothing from it has answered since."""
+    refused_at_ms: float | None = None
+    joined_at_ms: float = 0.0
+    suspected: bool = False
+    reported_at_ms: float | None = None
+    reports: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Failure reports on this node: voter id -> (when, version of this node that it was about)."""
+    offset: int = 0
+    offset_at_ms: float | None = None
+    ping_sent_ms: float | None = None
+    rtt_ms: float = 0.0
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def is_primary(self) -> bool:
+        return not self.record.primary_id
+
+    @property
+    def primary_id(self) -> str:
+        return self.record.primary_id
+
+    @property
+    def config_epoch(self) -> int:
+        return self.record.config_epoch
+
+    @property
+    def address(self) -> Address | None:
+        """Where to send bus datagrams, or None while that is unknown."""
+        if self.record.ip:
+            return self.record.ip, self.record.bus_port
+        return self.source
+
+    @property
+    def digest(self) -> int:
+        return self.record.digests[self.failed]

@@ -1,0 +1,155 @@
+"""Who this node is and what follows from slots changing hands: promotion, demotion, whom to replicate from.
+
+A primary that loses its last slot to a successor becomes its replica; one that loses some deletes their keys;
+a replica goes where its primary's slots went. Epochs that collide are taken apart by Redis's rule.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import bitmap
+from .effects import BecomePrimary, BecomeReplica, SlotMapChanged, SlotsLost
+from .nodes import Node
+
+if TYPE_CHECKING:
+    from .core import ClusterCore
+
+
+class Roles:
+    """The part of a ClusterCore that decides its own role."""
+
+    def __init__(self, core: ClusterCore) -> None:
+        self._core = core
+        self._replicating: tuple[str, str, int] | None = None
+
+    def slots_changed(self, changed: int, claimant: Node | None) -> None:
+        """`claimant`'s record is new and `changed` slots have other owners than before."""
+        core = self._core
+        if changed:
+            core.emit(SlotMapChanged())
+            self._follow_moved_slots()
+        mine = core.myself.record.slots
+        lost = mine & ~core.myself.owned & ~self._ceded()
+        if lost:
+            self._lose(lost, claimant)
+            return
+        primary = core.my_primary()
+        if primary is not None and changed and claimant is not None and not primary.owned:
+            self._follow_claimant(primary, claimant)
+
+    def _lose(self, lost: int, claimant: Node | None) -> None:
+        core = self._core
+        core.change_self(slots=core.myself.record.slots & ~lost)
+        if core.myself.record.slots or not self._follow_claimant(core.myself, claimant):
+            core.emit(SlotsLost(lost))
+
+    def _ceded(self) -> int:
+        """Slots an operator gave away here whose new owner has not claimed them yet: no longer served, not
+        lost.
+        """
+        return bitmap.mask_of(
+            slot
+            for slot, (node, _) in self._core.slot_map.hints.items()
+            if node is not None and not node.record.slots >> slot & 1
+        )
+
+    def _follow_claimant(self, heir_of: Node, claimant: Node | None) -> bool:
+        """Become a replica of `claimant`, who took the last slots of `heir_of`, where the rules want it."""
+        core = self._core
+        if claimant is None or claimant is core.myself or not claimant.is_primary or not claimant.owned:
+            return False
+        if not core.config.allow_replica_migration and claimant.record.shard_id != heir_of.record.shard_id:
+            return False
+        core.log(
+            "notice", f"Configuration change detected. Reconfiguring myself as a replica of {claimant.id}"
+        )
+        self.set_primary(claimant)
+        return True
+
+    def _follow_moved_slots(self) -> None:
+        """A slot being moved keeps its partner when the partner's shard fails over to another node."""
+        core = self._core
+        for moves in (core.slot_map.migrating, core.slot_map.importing):
+            for slot, partner in list(moves.items()):
+                successor = core.nodes.get(partner.primary_id)
+                if successor is not None and successor.is_primary and successor is not core.myself:
+                    moves[slot] = successor
+
+    def resolve_epoch_collision(self, node: Node) -> None:
+        """Two primaries with one configEpoch: the one with the smaller id takes a new one (Redis's rule)."""
+        core = self._core
+        mine = core.myself
+        if (
+            mine.is_primary
+            and node.is_primary
+            and node.config_epoch == mine.config_epoch
+            and node.id > mine.id
+        ):
+            core.current_epoch = self.max_epoch() + 1
+            core.log(
+                "verbose", f"configEpoch collision with node {node.id}. Updating to {core.current_epoch}"
+            )
+            core.change_self(config_epoch=core.current_epoch)
+
+    def max_epoch(self) -> int:
+        """max_epoch() -> the greatest epoch this node knows of."""
+        core = self._core
+        return max(core.current_epoch, *(node.config_epoch for node in core.nodes.values()))
+
+    def bump_without_consensus(self) -> bool:
+        """bump_without_consensus() -> whether this node took a new, highest configEpoch by itself."""
+        core = self._core
+        if core.myself.config_epoch and core.myself.config_epoch == self.max_epoch():
+            return False
+        core.current_epoch = self.max_epoch() + 1
+        core.change_self(config_epoch=core.current_epoch)
+        return True
+
+    def set_primary(self, primary: Node) -> None:
+        """Turn into a replica of `primary`; whatever this node claimed is given up."""
+        core = self._core
+        assert primary is not core.myself
+        if core.myself.is_primary:
+            core.slot_map.migrating.clear()
+            core.slot_map.importing.clear()
+        core.election.reset()
+        core.change_self(primary_id=primary.id, shard_id=primary.record.shard_id, slots=0, config_epoch=0)
+        self.follow_primary()
+
+    def promote(self, epoch: int, votes: int | None) -> None:
+        """Take over the primary's slots with configEpoch `epoch`; `votes` is None for an operator's TAKEOVER.
+        """
+        core = self._core
+        primary = core.my_primary()
+        assert primary is not None and epoch > primary.config_epoch
+        assert votes is None or votes >= core.majority(), "promotion without a majority"
+        core.current_epoch = max(core.current_epoch, epoch)
+        core.election.reset()
+        self.become_primary()
+        core.change_self(primary_id="", slots=primary.owned, config_epoch=epoch)
+        core.stats.promotions += 1
+        core.log("notice", f"configEpoch set to {epoch} after successful failover")
+
+    def become_primary(self) -> None:
+        """Tell the data plane to stop replicating; the record is the caller's to change."""
+        self._replicating = None
+        self._core.emit(BecomePrimary())
+
+    def follow_primary(self) -> None:
+        """Keep the data plane replicating from the right place; a replica of a replica moves to the primary.
+        """
+        core = self._core
+        primary = core.my_primary()
+        if primary is None:
+            return
+        if primary.primary_id and primary.primary_id != core.myself.id:
+            grand = core.nodes.get(primary.primary_id)
+            if grand is not None and grand.is_primary:
+                self.set_primary(grand)
+                return
+        host = primary.record.ip or (primary.source[0] if primary.source else "")
+        target = (primary.id, host, primary.record.port)
+        if host and target != self._replicating:
+            self._replicating = target
+            core.emit(BecomeReplica(*target))

@@ -1,0 +1,127 @@
+"""Whole-state exchange between two members over a stream, sans IO: three frames, then both know the same.
+
+The initiator sends a summary of all it knows, the other answers with what the initiator lacks and the ids it
+wants, and the initiator sends those. A frame is a 4-byte length, a tag under the cluster's secret and
+msgpack.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from .errors import Dropped
+from .messages import ID_BYTES, TAG_BYTES, Keyring
+from .nodes import NodeRecord, unpack_record
+
+if TYPE_CHECKING:
+    from .core import ClusterCore
+
+FRAME_MAX_BYTES = 16 * 1024 * 1024
+MEMBERS_MAX = 16_384
+_PURPOSE = b"sync"
+
+
+class SyncExchange:
+    """SyncExchange(core, keyring, initiator): one side of an exchange.
+
+    `start()` gives the initiator's first bytes; `feed(data, now_ms)` takes what was read and gives what to
+    write; `done` says that the connection can be closed. Both raise Dropped for bytes that are no such
+    exchange. After each `feed` the core's effects are due.
+    """
+
+    def __init__(self, core: ClusterCore, keyring: Keyring, *, initiator: bool) -> None:
+        self._core = core
+        self._keyring = keyring
+        self._initiator = initiator
+        self._buffer = bytearray()
+        self._frames = 0
+        self.done = False
+
+    def start(self) -> bytes:
+        return self._frame([self._core.membership.summary()])
+
+    def feed(self, data: bytes, now_ms: float) -> bytes:
+        self._buffer += data
+        payload = self._take_frame()
+        if payload is None:
+            return b""
+        self._frames += 1
+        epoch, body = self._open(payload)
+        self._core.advance(now_ms)
+        if self._initiator:
+            return self._on_answer(epoch, body)
+        if self._frames == 1:
+            return self._on_summary(epoch, body)
+        self._merge(epoch, body[0])
+        self.done = True
+        return b""
+
+    def _on_summary(self, epoch: int, body: list[Any]) -> bytes:
+        summary = _checked_list(body[0])
+        for entry in summary:
+            types = [type(part) for part in _checked_list(entry)]
+            if types != [bytes, int, bool, int] or len(entry[0]) != ID_BYTES:
+                raise Dropped("malformed")
+        lacking, wanted = self._core.membership.answer_summary(summary)
+        self._core.membership.merge_all(epoch, [])
+        self.done = not wanted
+        return self._frame([lacking, wanted])
+
+    def _on_answer(self, epoch: int, body: list[Any]) -> bytes:
+        if len(body) != 2:
+            raise Dropped("malformed")
+        wanted = _checked_list(body[1])
+        if not all(isinstance(raw, bytes) and len(raw) == ID_BYTES for raw in wanted):
+            raise Dropped("malformed")
+        # What the other asked for is from before its answer is merged; newer than that can only be better.
+        self._merge(epoch, body[0])
+        self.done = True
+        return self._frame([self._core.membership.records(wanted)]) if wanted else b""
+
+    def _merge(self, epoch: int, packed: Any) -> None:
+        records: list[tuple[NodeRecord, bool]] = []
+        for entry in _checked_list(packed):
+            if [type(part) for part in _checked_list(entry)] != [bytes, bool]:
+                raise Dropped("malformed")
+            records.append((unpack_record(entry[0]), entry[1]))
+        self._core.membership.merge_all(epoch, records)
+
+    def _frame(self, body: list[Any]) -> bytes:
+        core = self._core
+        payload: bytes = msgpack.packb([bytes.fromhex(core.myself.id), core.current_epoch, body])
+        tag = self._keyring.tag(payload, _PURPOSE)
+        return (len(payload) + TAG_BYTES).to_bytes(4, "big") + tag + payload
+
+    def _take_frame(self) -> bytes | None:
+        if len(self._buffer) < 4:
+            return None
+        size = int.from_bytes(self._buffer[:4], "big")
+        if not TAG_BYTES < size <= FRAME_MAX_BYTES:
+            raise Dropped("oversized")
+        if len(self._buffer) < 4 + size:
+            return None
+        frame = bytes(self._buffer[4 : 4 + size])
+        del self._buffer[: 4 + size]
+        return frame
+
+    def _open(self, frame: bytes) -> tuple[int, list[Any]]:
+        payload = frame[TAG_BYTES:]
+        if not self._keyring.verify(payload, frame[:TAG_BYTES], _PURPOSE):
+            raise Dropped("tag")
+        try:
+            fields: Any = msgpack.unpackb(payload)
+        except Exception:
+            raise Dropped("malformed") from None
+        if type(fields) is not list or [type(part) for part in fields] != [bytes, int, list] or not fields[2]:
+            raise Dropped("malformed")
+        if fields[0].hex() not in self._core.nodes:
+            raise Dropped("unknown_sender")
+        return fields[1], fields[2]
+
+
+def _checked_list(value: Any) -> list[Any]:
+    if not isinstance(value, list) or len(value) > MEMBERS_MAX:
+        raise Dropped("malformed")
+    return value
