@@ -13,6 +13,8 @@ from ..reply import array, bulk, bulk_array
 from ..values.list import List
 from .lists import find_list, take
 
+LEFT_RIGHT = (b"left", b"right")
+
 
 def first_list(client: Client, names: list[bytes]) -> tuple[bytes, List] | None:
     """first_list(client, keys) -> the first key that holds a list, and the list; None if none exists."""
@@ -23,13 +25,18 @@ def first_list(client: Client, names: list[bytes]) -> tuple[bytes, List] | None:
     return None
 
 
-def parse_multi_pop(args: list[bytes], at: int) -> tuple[list[bytes], bool, int]:
-    """parse_multi_pop(args, 1) -> (keys, left, count) of `numkeys key [key ...] LEFT|RIGHT [COUNT count]`."""
+def parse_multi_pop(
+    args: list[bytes], at: int, sides: tuple[bytes, bytes] = LEFT_RIGHT
+) -> tuple[list[bytes], bool, int]:
+    """parse_multi_pop(args, 1) -> (keys, left, count) of `numkeys key [key ...] LEFT|RIGHT [COUNT count]`.
+
+    ZMPOP gives (b"min", b"max") for `sides`; the second result says whether the first of them was given.
+    """
     number = parse_integer_between(args[at], 1, INT64_MAX, "numkeys should be greater than 0")
     side_at = at + 1 + number
     if side_at >= len(args):
         raise SyntaxError_
-    left = parse_side(args[side_at])
+    left = parse_side(args[side_at], sides)
     options = args[side_at + 1 :]
     count = 1
     if options:
@@ -41,14 +48,12 @@ def parse_multi_pop(args: list[bytes], at: int) -> tuple[list[bytes], bool, int]
     return args[at + 1 : side_at], left, count
 
 
-def parse_side(text: bytes) -> bool:
+def parse_side(text: bytes, sides: tuple[bytes, bytes] = LEFT_RIGHT) -> bool:
     """parse_side(b"LEFT") -> True; False for RIGHT; SyntaxError_ for anything else."""
     side = text.lower()
-    if side == b"left":
-        return True
-    if side == b"right":
-        return False
-    raise SyntaxError_
+    if side not in sides:
+        raise SyntaxError_
+    return side == sides[0]
 
 
 def pop_with_key(client: Client, found: tuple[bytes, List], count: int, *, left: bool) -> bytes:

@@ -37,9 +37,7 @@ def new_sorted_set(client: Client, scores: dict[bytes, float]) -> SortedSet:
     """new_sorted_set(client, scores) -> a set in the encoding that CONFIG allows. O(n log n)."""
     config = client.server.config
     made = SortedSet(scores)
-    made.outgrow(
-        config.zset_max_listpack_entries, config.zset_max_listpack_value, max(map(len, scores), default=0)
-    )
+    made.outgrow(config.zset_max_listpack_entries, config.zset_max_listpack_value, max(map(len, scores), default=0))
     return made
 
 
@@ -65,9 +63,7 @@ def pairs_reply(client: Client, members: Sequence[bytes], scores: Sequence[float
 def nested_pairs(client: Client, members: Sequence[bytes], scores: Sequence[float]) -> bytes:
     """nested_pairs(client, members, scores) -> an array of [member, score] arrays in either protocol."""
     double = client.resp.double
-    return array(
-        [b"*2\r\n$%d\r\n%b\r\n%b" % (len(m), m, double(s)) for m, s in zip(members, scores, strict=True)]
-    )
+    return array([b"*2\r\n$%d\r\n%b\r\n%b" % (len(m), m, double(s)) for m, s in zip(members, scores, strict=True)])
 
 
 # -- ZADD and ZINCRBY
@@ -78,6 +74,7 @@ def nested_pairs(client: Client, members: Sequence[bytes], scores: Sequence[floa
     arity=-4,
     flags="write denyoom fast",
     keys=key("RW update"),
+    categories="sortedset",
     since="1.2.0",
     group="sorted_set",
 )
@@ -202,6 +199,7 @@ def _add(client: Client, args: list[bytes], options: _AddOptions) -> bytes:
     arity=4,
     flags="write denyoom fast",
     keys=key("RW access update"),
+    categories="sortedset",
     since="1.2.0",
     group="sorted_set",
 )
@@ -215,7 +213,15 @@ def zincrby(client: Client, args: list[bytes]) -> bytes:
     return _add(client, args, _AddOptions(args))
 
 
-@command("zrem", arity=-3, flags="write fast", keys=key("RW delete"), since="1.2.0", group="sorted_set")
+@command(
+    "zrem",
+    arity=-3,
+    flags="write fast",
+    keys=key("RW delete"),
+    categories="sortedset",
+    since="1.2.0",
+    group="sorted_set",
+)
 def zrem(client: Client, args: list[bytes]) -> bytes:
     """ZREM key member [member ...] -> how many were removed
 
@@ -237,7 +243,15 @@ def zrem(client: Client, args: list[bytes]) -> bytes:
 # -- reading one member or a few
 
 
-@command("zcard", arity=2, flags="readonly fast", keys=key("RO"), since="1.2.0", group="sorted_set")
+@command(
+    "zcard",
+    arity=2,
+    flags="readonly fast",
+    keys=key("RO"),
+    categories="sortedset",
+    since="1.2.0",
+    group="sorted_set",
+)
 def zcard(client: Client, args: list[bytes]) -> bytes:
     """ZCARD key -> how many members
 
@@ -249,7 +263,15 @@ def zcard(client: Client, args: list[bytes]) -> bytes:
     return ZERO if zset is None else integer(len(zset))
 
 
-@command("zscore", arity=3, flags="readonly fast", keys=key("RO access"), since="1.2.0", group="sorted_set")
+@command(
+    "zscore",
+    arity=3,
+    flags="readonly fast",
+    keys=key("RO access"),
+    categories="sortedset",
+    since="1.2.0",
+    group="sorted_set",
+)
 def zscore(client: Client, args: list[bytes]) -> bytes:
     """ZSCORE key member -> the score or null
 
@@ -262,7 +284,15 @@ def zscore(client: Client, args: list[bytes]) -> bytes:
     return client.resp.null if score is None else client.resp.double(score)
 
 
-@command("zmscore", arity=-3, flags="readonly fast", keys=key("RO access"), since="6.2.0", group="sorted_set")
+@command(
+    "zmscore",
+    arity=-3,
+    flags="readonly fast",
+    keys=key("RO access"),
+    categories="sortedset",
+    since="6.2.0",
+    group="sorted_set",
+)
 def zmscore(client: Client, args: list[bytes]) -> bytes:
     """ZMSCORE key member [member ...] -> an array of scores and nulls
 
@@ -298,7 +328,15 @@ def _rank(client: Client, args: list[bytes], reverse: bool) -> bytes:
     return integer(rank)
 
 
-@command("zrank", arity=-3, flags="readonly fast", keys=key("RO access"), since="2.0.0", group="sorted_set")
+@command(
+    "zrank",
+    arity=-3,
+    flags="readonly fast",
+    keys=key("RO access"),
+    categories="sortedset",
+    since="2.0.0",
+    group="sorted_set",
+)
 def zrank(client: Client, args: list[bytes]) -> bytes:
     """ZRANK key member [WITHSCORE] -> the position from 0, or null
 
@@ -310,7 +348,13 @@ def zrank(client: Client, args: list[bytes]) -> bytes:
 
 
 @command(
-    "zrevrank", arity=-3, flags="readonly fast", keys=key("RO access"), since="2.0.0", group="sorted_set"
+    "zrevrank",
+    arity=-3,
+    flags="readonly fast",
+    keys=key("RO access"),
+    categories="sortedset",
+    since="2.0.0",
+    group="sorted_set",
 )
 def zrevrank(client: Client, args: list[bytes]) -> bytes:
     """ZREVRANK key member [WITHSCORE] -> the position from 0, or null
@@ -348,6 +392,7 @@ def _sample(client: Client, zset: SortedSet, count: int) -> list[bytes]:
     arity=-2,
     flags="readonly",
     keys=key("RO access"),
+    categories="sortedset",
     since="6.2.0",
     group="sorted_set",
     tips=("nondeterministic_output",),
@@ -385,6 +430,7 @@ def zrandmember(client: Client, args: list[bytes]) -> bytes:
     arity=-3,
     flags="readonly",
     keys=key("RO access"),
+    categories="sortedset",
     since="2.8.0",
     group="sorted_set",
     tips=("nondeterministic_output",),

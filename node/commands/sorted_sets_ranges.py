@@ -112,9 +112,7 @@ class LexRange:
         if item == b"+":
             return len(zset)
         index = zset.index
-        return index.rank(
-            index.after_member(item[1:]) if item[:1] == after else index.before_member(item[1:])
-        )
+        return index.rank(index.after_member(item[1:]) if item[:1] == after else index.before_member(item[1:]))
 
 
 class _Query:
@@ -191,7 +189,15 @@ def _answer(client: Client, args: list[bytes], by: bytes | None, reverse: bool |
     return pairs_reply(client, members, scores)
 
 
-@command("zrange", arity=-4, flags="readonly", keys=key("RO access"), since="1.2.0", group="sorted_set")
+@command(
+    "zrange",
+    arity=-4,
+    flags="readonly",
+    keys=key("RO access"),
+    categories="sortedset",
+    since="1.2.0",
+    group="sorted_set",
+)
 def zrange(client: Client, args: list[bytes]) -> bytes:
     """ZRANGE key start stop [BYSCORE|BYLEX] [REV] [LIMIT offset count] [WITHSCORES] -> array of members
 
@@ -202,7 +208,15 @@ def zrange(client: Client, args: list[bytes]) -> bytes:
     return _answer(client, args, None, None)
 
 
-@command("zrevrange", arity=-4, flags="readonly", keys=key("RO access"), since="1.2.0", group="sorted_set")
+@command(
+    "zrevrange",
+    arity=-4,
+    flags="readonly",
+    keys=key("RO access"),
+    categories="sortedset",
+    since="1.2.0",
+    group="sorted_set",
+)
 def zrevrange(client: Client, args: list[bytes]) -> bytes:
     """ZREVRANGE key start stop [WITHSCORES] -> array of members
 
@@ -214,7 +228,13 @@ def zrevrange(client: Client, args: list[bytes]) -> bytes:
 
 
 @command(
-    "zrangebyscore", arity=-4, flags="readonly", keys=key("RO access"), since="1.0.5", group="sorted_set"
+    "zrangebyscore",
+    arity=-4,
+    flags="readonly",
+    keys=key("RO access"),
+    categories="sortedset",
+    since="1.0.5",
+    group="sorted_set",
 )
 def zrangebyscore(client: Client, args: list[bytes]) -> bytes:
     """ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count] -> array of members
@@ -227,7 +247,13 @@ def zrangebyscore(client: Client, args: list[bytes]) -> bytes:
 
 
 @command(
-    "zrevrangebyscore", arity=-4, flags="readonly", keys=key("RO access"), since="2.2.0", group="sorted_set"
+    "zrevrangebyscore",
+    arity=-4,
+    flags="readonly",
+    keys=key("RO access"),
+    categories="sortedset",
+    since="2.2.0",
+    group="sorted_set",
 )
 def zrevrangebyscore(client: Client, args: list[bytes]) -> bytes:
     """ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count] -> array of members
@@ -239,7 +265,15 @@ def zrevrangebyscore(client: Client, args: list[bytes]) -> bytes:
     return _answer(client, args, BY_SCORE, True)
 
 
-@command("zrangebylex", arity=-4, flags="readonly", keys=key("RO access"), since="2.8.9", group="sorted_set")
+@command(
+    "zrangebylex",
+    arity=-4,
+    flags="readonly",
+    keys=key("RO access"),
+    categories="sortedset",
+    since="2.8.9",
+    group="sorted_set",
+)
 def zrangebylex(client: Client, args: list[bytes]) -> bytes:
     """ZRANGEBYLEX key min max [LIMIT offset count] -> array of members
 
@@ -251,7 +285,13 @@ def zrangebylex(client: Client, args: list[bytes]) -> bytes:
 
 
 @command(
-    "zrevrangebylex", arity=-4, flags="readonly", keys=key("RO access"), since="2.8.9", group="sorted_set"
+    "zrevrangebylex",
+    arity=-4,
+    flags="readonly",
+    keys=key("RO access"),
+    categories="sortedset",
+    since="2.8.9",
+    group="sorted_set",
 )
 def zrevrangebylex(client: Client, args: list[bytes]) -> bytes:
     """ZREVRANGEBYLEX key max min [LIMIT offset count] -> array of members
@@ -268,6 +308,7 @@ def zrevrangebylex(client: Client, args: list[bytes]) -> bytes:
     arity=-5,
     flags="write denyoom",
     keys=key("OW update") + key("RO access", 2),
+    categories="sortedset",
     since="6.2.0",
     group="sorted_set",
 )
@@ -294,7 +335,15 @@ def _count(client: Client, name: bytes, wanted: Range) -> bytes:
     return integer(max(0, stop - start))
 
 
-@command("zcount", arity=4, flags="readonly fast", keys=key("RO access"), since="2.0.0", group="sorted_set")
+@command(
+    "zcount",
+    arity=4,
+    flags="readonly fast",
+    keys=key("RO access"),
+    categories="sortedset",
+    since="2.0.0",
+    group="sorted_set",
+)
 def zcount(client: Client, args: list[bytes]) -> bytes:
     """ZCOUNT key min max -> how many members
 
@@ -306,7 +355,13 @@ def zcount(client: Client, args: list[bytes]) -> bytes:
 
 
 @command(
-    "zlexcount", arity=4, flags="readonly fast", keys=key("RO access"), since="2.8.9", group="sorted_set"
+    "zlexcount",
+    arity=4,
+    flags="readonly fast",
+    keys=key("RO access"),
+    categories="sortedset",
+    since="2.8.9",
+    group="sorted_set",
 )
 def zlexcount(client: Client, args: list[bytes]) -> bytes:
     """ZLEXCOUNT key min max -> how many members
@@ -336,7 +391,15 @@ def _remove(client: Client, name: bytes, wanted: Range) -> bytes:
     return integer(removed)
 
 
-@command("zremrangebyrank", arity=4, flags="write", keys=key("RW delete"), since="2.0.0", group="sorted_set")
+@command(
+    "zremrangebyrank",
+    arity=4,
+    flags="write",
+    keys=key("RW delete"),
+    categories="sortedset",
+    since="2.0.0",
+    group="sorted_set",
+)
 def zremrangebyrank(client: Client, args: list[bytes]) -> bytes:
     """ZREMRANGEBYRANK key start stop -> how many were removed
 
@@ -348,7 +411,15 @@ def zremrangebyrank(client: Client, args: list[bytes]) -> bytes:
     return _remove(client, args[1], RankRange(args[2], args[3]))
 
 
-@command("zremrangebyscore", arity=4, flags="write", keys=key("RW delete"), since="1.2.0", group="sorted_set")
+@command(
+    "zremrangebyscore",
+    arity=4,
+    flags="write",
+    keys=key("RW delete"),
+    categories="sortedset",
+    since="1.2.0",
+    group="sorted_set",
+)
 def zremrangebyscore(client: Client, args: list[bytes]) -> bytes:
     """ZREMRANGEBYSCORE key min max -> how many were removed
 
@@ -360,7 +431,15 @@ def zremrangebyscore(client: Client, args: list[bytes]) -> bytes:
     return _remove(client, args[1], ScoreRange(args[2], args[3]))
 
 
-@command("zremrangebylex", arity=4, flags="write", keys=key("RW delete"), since="2.8.9", group="sorted_set")
+@command(
+    "zremrangebylex",
+    arity=4,
+    flags="write",
+    keys=key("RW delete"),
+    categories="sortedset",
+    since="2.8.9",
+    group="sorted_set",
+)
 def zremrangebylex(client: Client, args: list[bytes]) -> bytes:
     """ZREMRANGEBYLEX key min max -> how many were removed
 
