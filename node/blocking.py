@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .server import Server
 
 UNBLOCKED = CommandError("client unblocked via CLIENT UNBLOCK", "UNBLOCKED")
+Condition = Callable[[], bytes | None]
+"""Looked at again when something happened: the reply, or None to go on waiting."""
+
 SERVE_ROUNDS_MAX = 1000
 """Serving a key may make others ready (BLMOVE chains); a round for each, so this many at a time."""
 
@@ -41,6 +44,7 @@ class Blocking:
         self.pause_until_ms = 0
         self.pause_writes_only = False
         self._postponed: dict[Client, None] = {}
+        self._conditions: dict[Client, Condition] = {}
         self.on_deadline: Callable[[], None] = lambda: None
         """Called when the next deadline may have moved closer: the timer task sleeps anew."""
 
@@ -82,6 +86,29 @@ class Blocking:
             client.db.blocked.setdefault(key, {})[client] = None
         return NO_REPLY
 
+    def park_until(
+        self,
+        client: Client,
+        args: list[bytes],
+        timeout_ms: int,
+        condition: Condition,
+        on_timeout: Callable[[Client], bytes],
+    ) -> bytes:
+        """park_until(client, args, timeout_ms, condition, on_timeout) -> NO_REPLY; for WAIT and its like.
+
+        The client waits until `condition()` gives a reply; `check_conditions` looks. O(1).
+        """
+        self.park(client, args, [], timeout_ms, on_timeout, kind="wait")
+        self._conditions[client] = condition
+        return NO_REPLY
+
+    def check_conditions(self) -> None:
+        """check_conditions(): end the waits whose condition holds now. O(clients in WAIT)."""
+        for client, condition in [*self._conditions.items()]:
+            reply = condition()
+            if reply is not None:
+                self.complete(client, reply)
+
     def _enter(self, client: Client, parked: Parked) -> None:
         client.parked = parked
         client.guard |= GUARD_PARKED
@@ -99,6 +126,7 @@ class Blocking:
         client.guard &= ~GUARD_PARKED
         self.clients.pop(client, None)
         self._postponed.pop(client, None)
+        self._conditions.pop(client, None)
         for key in parked.keys:
             waiting = parked.database.blocked.get(key)
             if waiting is not None:
@@ -125,9 +153,10 @@ class Blocking:
         return True
 
     def abort_all(self, error: CommandError, keep: Callable[[Client], bool] = lambda client: False) -> None:
-        """abort_all(error): every client parked on keys gets the error, as after a demotion to replica."""
+        """abort_all(error): every parked client gets the error, as after a demotion to replica."""
         for client in [*self.clients]:
-            if client.parked is not None and client.parked.keys and not keep(client):
+            waits = client.parked is not None and client.parked.kind != "pause"
+            if waits and not keep(client):
                 self.complete(client, error.encode())
 
     # -- serving

@@ -29,8 +29,20 @@ QUEUED_COMMANDS_MAX = 100_000
 class Connection:
     """One accepted socket and its `Client`. Handler of the reactor."""
 
-    __slots__ = ("client", "closed", "close_after_reply", "fd", "kind", "over_soft_since_ms", "parser", "queued", "reactor", "server",
-                 "sock", "writing")  # fmt: skip
+    __slots__ = (
+        "client",
+        "close_after_reply",
+        "closed",
+        "fd",
+        "kind",
+        "over_soft_since_ms",
+        "parser",
+        "queued",
+        "reactor",
+        "server",
+        "sock",
+        "writing",
+    )  # fmt: skip
 
     def __init__(self, server: Server, sock: socket.socket, identifier: int) -> None:
         self.server = server
@@ -143,6 +155,8 @@ class Connection:
                 self._watch(READABLE)
             if self.close_after_reply:
                 self.close("closed after reply")
+            elif self.client.replica is not None:
+                self.server.replication.drained()
             return
         del out[:sent]
         if not self.writing:

@@ -35,18 +35,29 @@ class Journal:
         """The database that the stream has selected; -1 forces a SELECT before the next entry."""
         self.subscribers: list[Subscriber] = []
         self.active = False
+        self._frozen = False
+
+    @property
+    def frozen(self) -> bool:
+        """True on a replica: the stream comes from the primary (`append_raw`), nothing is added to it here."""
+        return self._frozen
+
+    @frozen.setter
+    def frozen(self, frozen: bool) -> None:
+        self._frozen = frozen
+        self.active = bool(self.subscribers) and not frozen
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """subscribe(subscriber): it gets every entry from now on, beginning with a SELECT."""
         self.subscribers.append(subscriber)
-        self.active = True
+        self.active = not self.frozen
         self.database = -1
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """unsubscribe(subscriber) ends it; unknown ones are ignored."""
         if subscriber in self.subscribers:
             self.subscribers.remove(subscriber)
-        self.active = bool(self.subscribers)
+        self.active = bool(self.subscribers) and not self.frozen
 
     def append(self, database: int, args: list[bytes]) -> None:
         """append(database, args): one command took effect in that database."""

@@ -41,8 +41,18 @@ class RequestParser:
     `bulk_max_bytes` is proto-max-bulk-len. `authenticated` False narrows the limits, as Redis does.
     """
 
-    __slots__ = ("_args", "_bulk_bytes", "_buffer", "_gets", "_reader", "_remaining", "authenticated",
-                 "bulk_max_bytes", "error")  # fmt: skip
+    __slots__ = (
+        "_args",
+        "_buffer",
+        "_bulk_bytes",
+        "_gets",
+        "_reader",
+        "_remaining",
+        "authenticated",
+        "bulk_max_bytes",
+        "error",
+        "tail_bytes",
+    )  # fmt: skip
 
     def __init__(self, bulk_max_bytes: int) -> None:
         self.bulk_max_bytes = bulk_max_bytes
@@ -54,6 +64,8 @@ class RequestParser:
         self._args: list[bytes] = []
         self._remaining = 0
         self._bulk_bytes = -1
+        self.tail_bytes = 0
+        """How many of the bytes fed came after the last complete command: the replica's offset ends before them."""
 
     @property
     def pending_bytes(self) -> int:
@@ -93,6 +105,7 @@ class RequestParser:
         buffer = self._buffer
         buffer += data
         commands: list[list[bytes]] = []
+        self.tail_bytes += len(data)
         if self.error is not None or len(buffer) < self._bulk_bytes + 2:
             return commands
         view = bytes(buffer)
@@ -109,6 +122,8 @@ class RequestParser:
                 if after < 0:
                     break
                 position = after
+                if not self._remaining:
+                    self.tail_bytes = len(view) - position
         except ProtocolError as error:
             self.error = error
         del buffer[:position]

@@ -28,6 +28,7 @@ from .journal import Journal
 from .keyspace import Database, Keyspace
 from .listeners import Listeners
 from .reactor import Reactor
+from .replication.replication import Replication
 
 log = logging.getLogger("pyredis")
 
@@ -44,6 +45,8 @@ class Stats:
     connections_rejected: int = 0
     net_input_bytes: int = 0
     net_output_bytes: int = 0
+    net_repl_input_bytes: int = 0
+    net_repl_output_bytes: int = 0
     reads_processed: int = 0
     output_limit_disconnections: int = 0
     query_limit_disconnections: int = 0
@@ -82,6 +85,7 @@ class Server:
         self.exit_status = 0
         self.blocking.on_deadline = self._move_timer
         self.cron.append(self._check_clients)
+        self.replication = Replication(self)
 
     # -- clients
 
@@ -102,6 +106,7 @@ class Server:
         self.clients.pop(client.id, None)
         self.blocking.release(client)
         client.drop_watches()
+        self.replication.forget(client)
 
     def resume(self, client: Client, first: list[list[bytes]] | None = None) -> None:
         """resume(client, [args]): it isn't parked any more; what it sent meanwhile runs after `first`."""
@@ -136,9 +141,9 @@ class Server:
             return
         oldest_ms = self.clock.now_ms - timeout_ms
         for client in [*self.clients.values()]:
-            if client.last_interaction_ms < oldest_ms and client.parked is None and client.replica is None:
-                if client.connection is not None:
-                    client.connection.close("idle timeout")
+            idle = client.last_interaction_ms < oldest_ms and client.parked is None and client.replica is None
+            if idle and client.connection is not None:
+                client.connection.close("idle timeout")
 
     def close_pause_gate(self) -> None:
         """close_pause_gate(): CLIENT PAUSE began; commands come past `Blocking.postpone` from now on."""
@@ -206,6 +211,11 @@ class Server:
                 hook()
         log.warning("pyredis-node is now ready to exit, bye bye...")
         return self.exit_status
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether this node follows a primary."""
+        return self.replication.is_replica
 
     @property
     def process_id(self) -> int:

@@ -60,9 +60,8 @@ def exec_(client: Client, args: list[bytes]) -> bytes:
     return array(replies)
 
 
-@command(
-    "watch", arity=-2, flags="noscript loading stale fast allow_busy", keys=keys("RO"), since="2.2.0", group="transactions"
-)
+@command("watch", arity=-2, flags="noscript loading stale fast allow_busy", keys=keys("RO"), since="2.2.0",
+         group="transactions")  # fmt: skip
 def watch(client: Client, args: list[bytes]) -> bytes:
     """WATCH key [key ...] -> OK
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ pipelines = st.lists(arguments, min_size=1, max_size=6)
 def feed_all(parser: RequestParser, data: bytes, cuts: list[int]) -> list[list[bytes]]:
     found: list[list[bytes]] = []
     points = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
-    for start, stop in zip(points, points[1:], strict=False):
+    for start, stop in pairwise(points):
         if start != stop:
             found += parser.feed(data[start:stop])
     return found
@@ -39,7 +41,8 @@ def test_garbage_gives_commands_or_an_error_the_same_in_any_fragmentation(data: 
 
 
 resp_tokens = st.sampled_from(
-    [b"*1\r\n", b"*2\r\n", b"$3\r\nGET\r\n", b"+OK\r\n", b":5\r\n", b"$-1\r\n", b"*-1\r\n", b"*0\r\n", b"#f\r\n", b"_\r\n",
+    [b"*1\r\n", b"*2\r\n", b"$3\r\nGET\r\n", b"+OK\r\n", b":5\r\n", b"$-1\r\n", b"*-1\r\n", b"*0\r\n", b"#f\r\n",
+     b"_\r\n",
      b"$1\r\nx\r\n", b"-ERR\r\n", b"PING\r\n", b"*1\r\n$4\r\nPING\r\n", b",1.5\r\n", b"%1\r\n", b"\r\n"]
 )  # fmt: skip
 

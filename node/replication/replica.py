@@ -1,0 +1,352 @@
+"""The replica's side: the link to the primary, from connect to the stream (Redis: syncWithMaster, readSyncBulkPayload).
+
+Laws: the link is a state machine fed by the reactor, one function for each state; a snapshot is loaded into
+databases of its own and takes the place of the old ones only when it is complete and its checksum is right;
+what is applied of the stream moves the journal's offset by exactly its bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pyredis_cluster.client.resp import encode_command
+
+from ..client import GUARD_PRIMARY, Client
+from ..listeners import set_keepalive
+from ..parser import RequestParser
+from ..reactor import READABLE, WRITABLE
+from .identity import ID_LENGTH
+from .stream import Stream
+from .transfer import Transfer, TransferError
+
+if TYPE_CHECKING:
+    from ..server import Server
+
+log = logging.getLogger("pyredis")
+
+READ_BYTES = 64 * 1024
+LINE_MAX_BYTES = 1024
+RETRY_INTERVAL_MS = 250
+"""How soon a lost link is tried again."""
+
+ACK_INTERVAL_MS = 1000
+STREAM_BULK_MAX_BYTES = 1 << 40
+"""The primary's commands are as large as they are: its own limit applied to them."""
+
+
+class LinkState(enum.Enum):
+    """The states of the link; ROLE shows `role`."""
+
+    DOWN = "connect"
+    CONNECTING = "connecting"
+    HANDSHAKE = "handshake"
+    PSYNC = "psync"
+    TRANSFER = "sync"
+    CONNECTED = "connected"
+
+    @property
+    def role(self) -> str:
+        """What ROLE calls it."""
+        return {"handshake": "connecting", "psync": "sync"}.get(self.value, self.value)
+
+
+class PrimaryLink:
+    """The connection to one primary; the reactor's handler. `cron` (re)connects, times out and acknowledges."""
+
+    def __init__(self, server: Server, host: str, port: int) -> None:
+        self.server = server
+        self.host = host
+        self.port = port
+        self.state = LinkState.DOWN
+        self.down_since_ms = server.clock.now_ms
+        self.client = Client(server, next(server.client_ids))
+        self.client.guard |= GUARD_PRIMARY
+        self.client.flags.add("primary")
+        self.last_io_ms = server.clock.now_ms
+        self.transfer: Transfer | None = None
+        self._stream = Stream(server, self)
+        self._parser = RequestParser(STREAM_BULK_MAX_BYTES)
+        self._sock: socket.socket | None = None
+        self._out = bytearray()
+        self._in = bytearray()
+        self._expected: list[Callable[[bytes], bool]] = []
+        self._next_try_ms = 0
+        self._last_ack_ms = 0
+        self._unapplied = bytearray()
+
+    # -- connecting
+
+    def connect(self) -> None:
+        """connect(): begin; the reactor goes on when the socket is ready."""
+        self._reset()
+        now_ms = self.server.clock.now_ms
+        self._next_try_ms = now_ms + RETRY_INTERVAL_MS
+        self.last_io_ms = now_ms
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:
+            log.warning("Unable to connect to MASTER: %s", error)
+            return
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.server.config.tcp_keepalive:
+            set_keepalive(sock, self.server.config.tcp_keepalive)
+        code = sock.connect_ex(address)
+        if code not in (0, errno.EINPROGRESS):
+            sock.close()
+            return
+        self._sock = sock
+        self.state = LinkState.CONNECTING
+        self.server.reactor.add(sock.fileno(), self, READABLE | WRITABLE)
+
+    def on_writable(self) -> None:
+        if self._sock is None:
+            return
+        if self.state is LinkState.CONNECTING:
+            code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                self.lost(os.strerror(code))
+                return
+            log.info("MASTER <-> REPLICA sync started: %s:%d", self.host, self.port)
+            self._handshake()
+        self.flush()
+
+    def on_readable(self) -> None:
+        if self._sock is None:
+            return
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.lost(error.strerror or "read error")
+            return
+        if not data:
+            self.lost("Connection with master lost.")
+            return
+        self.last_io_ms = self.server.clock.now_ms
+        self.server.stats.net_repl_input_bytes += len(data)
+        self._received(data)
+
+    @property
+    def streaming(self) -> bool:
+        """Whether what comes in is the primary's stream."""
+        return self.state is LinkState.CONNECTED
+
+    def _received(self, data: bytes) -> None:
+        if self.streaming:
+            self._apply(data)
+        elif self.transfer is not None:
+            self._transferred(data)
+        else:
+            self._in += data
+            self._read_lines()
+
+    def _read_lines(self) -> None:
+        """The handshake's answers; what follows the answer to PSYNC is payload or stream."""
+        while not self.streaming and self.transfer is None:
+            line, newline, rest = bytes(self._in).partition(b"\n")
+            if not newline:
+                if len(line) > LINE_MAX_BYTES:
+                    self.lost("the primary's answer is no line")
+                return
+            self._in = bytearray(rest)
+            if line.strip() and not self._line(line.rstrip(b"\r")):
+                return
+        rest, self._in = bytes(self._in), bytearray()
+        if rest:
+            self._received(rest)
+
+    # -- the handshake: a list of what the next lines are answers to
+
+    def _handshake(self) -> None:
+        config = self.server.config
+        self.state = LinkState.HANDSHAKE
+        self._request([b"PING"], self._pong)
+        if config.masterauth:
+            user = [config.masteruser.encode()] if config.masteruser else []
+            self._request([b"AUTH", *user, config.masterauth.encode()], self._authenticated)
+        port = config.replica_announce_port or config.port
+        self._request([b"REPLCONF", b"listening-port", b"%d" % port], self._tolerated)
+        if config.replica_announce_ip:
+            self._request([b"REPLCONF", b"ip-address", config.replica_announce_ip.encode()], self._tolerated)
+        self._request([b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"], self._tolerated)
+        replid, offset = self.server.replication.position()
+        self._request([b"PSYNC", replid.encode(), b"%d" % offset], self._psync)
+
+    def _request(self, args: list[bytes], answer: Callable[[bytes], bool]) -> None:
+        self._out += encode_command(args)
+        self._expected.append(answer)
+
+    def _line(self, line: bytes) -> bool:
+        if not self._expected:
+            return self._psync(line)
+        return self._expected.pop(0)(line)
+
+    def _pong(self, line: bytes) -> bool:
+        refused = line.startswith(b"-") and not line.startswith((b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted"))
+        if refused:
+            self.lost(f"Error reply to PING from master: '{line.decode(errors='replace')}'")
+        return not refused
+
+    def _authenticated(self, line: bytes) -> bool:
+        if line.startswith(b"-"):
+            self.lost(f"Unable to AUTH to MASTER: {line.decode(errors='replace')}")
+            return False
+        return True
+
+    @staticmethod
+    def _tolerated(line: bytes) -> bool:
+        if line.startswith(b"-"):
+            log.info("(Non critical) Master does not understand REPLCONF: %s", line.decode(errors="replace"))
+        return True
+
+    def _psync(self, line: bytes) -> bool:
+        words = line.decode(errors="replace").split()
+        replication = self.server.replication
+        self.state = LinkState.PSYNC
+        if words[0] == "+FULLRESYNC" and len(words) == 3 and len(words[1]) == ID_LENGTH and words[2].isdigit():
+            log.info("Full resync from master: %s:%s", words[1], words[2])
+            self._begin_transfer(words[1], int(words[2]))
+            return True
+        if words[0] == "+CONTINUE":
+            log.info("Successful partial resynchronization with master.")
+            replication.continues(words[1] if len(words) > 1 and len(words[1]) == ID_LENGTH else None)
+            self._online()
+            return True
+        if line.startswith((b"-NOMASTERLINK", b"-LOADING")):
+            log.info("MASTER is unable to PSYNC now but should be later: %s", line.decode("utf-8", "replace"))
+            self.lost("")
+            return False
+        if line.startswith(b"-") and not self._expected:
+            log.info("PSYNC was refused: %s", line.decode("utf-8", "replace"))
+            self.lost("PSYNC was refused")
+            return False
+        self.lost(f"Unexpected reply to PSYNC from master: {line.decode(errors='replace')}")
+        return False
+
+    # -- the snapshot
+
+    def _begin_transfer(self, replid: str, offset: int) -> None:
+        self.state = LinkState.TRANSFER
+        self.transfer = Transfer(self.server, replid, offset)
+
+    def _transferred(self, data: bytes) -> None:
+        transfer = self.transfer
+        assert transfer is not None
+        try:
+            rest = transfer.feed(data)
+        except TransferError as error:
+            log.warning("Failed trying to load the MASTER synchronization DB: %s", error)
+            self.lost("the snapshot is broken")
+            return
+        if rest is None:
+            return
+        self.transfer = None
+        self.server.replication.loaded(transfer)
+        log.info("MASTER <-> REPLICA sync: Finished with success")
+        self._online()
+        self.acknowledge()
+        if rest:
+            self._apply(rest)
+
+    def _online(self) -> None:
+        self.state = LinkState.CONNECTED
+        self.server.replication.link_changed()
+        self.acknowledge()
+
+    # -- the stream
+
+    def _apply(self, data: bytes) -> None:
+        self._unapplied += data
+        commands = self._parser.feed(data)
+        if self._parser.error is not None:
+            log.warning("Protocol error (Master using the inline protocol?) in the stream: %s", self._parser.error)
+            self.lost("protocol error in the stream")
+            return
+        complete = len(self._unapplied) - self._parser.tail_bytes
+        if complete:
+            self._stream.apply(commands)
+            self.server.journal.append_raw(bytes(self._unapplied[:complete]))
+            del self._unapplied[:complete]
+        if self._stream.ack_wanted:
+            self._stream.ack_wanted = False
+            self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """acknowledge(): REPLCONF ACK with the offset applied so far."""
+        self._last_ack_ms = self.server.clock.now_ms
+        self._out += encode_command([b"REPLCONF", b"ACK", b"%d" % self.server.journal.offset])
+        self.flush()
+
+    def flush(self) -> None:
+        """flush(): send what is pending to the primary."""
+        if self._sock is None or self.state is LinkState.CONNECTING:
+            return
+        try:
+            while self._out:
+                sent = self._sock.send(self._out)
+                self.server.stats.net_repl_output_bytes += sent
+                del self._out[:sent]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self.lost(error.strerror or "write error")
+            return
+        self.server.reactor.modify(self._sock.fileno(), READABLE | (WRITABLE if self._out else 0))
+
+    # -- the end, and time
+
+    def lost(self, reason: str) -> None:
+        """lost(reason): the link is down; `cron` tries again. What was applied stays."""
+        was_up = self.state is LinkState.CONNECTED
+        self._reset()
+        if reason:
+            log.warning("MASTER link: %s", reason)
+        if was_up:
+            self.down_since_ms = self.server.clock.now_ms
+        self.server.replication.link_changed()
+
+    def _reset(self) -> None:
+        if self._sock is not None:
+            with contextlib.suppress(OSError, KeyError):
+                self.server.reactor.remove(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
+        if self.transfer is not None:
+            self.transfer.abort()
+            self.transfer = None
+        self.state = LinkState.DOWN
+        self._out.clear()
+        self._in.clear()
+        self._expected.clear()
+        self._unapplied.clear()
+        self._parser = RequestParser(STREAM_BULK_MAX_BYTES)
+        self._stream.forget_open_transaction()
+
+    def close(self) -> None:
+        """close(): for good; the node is a primary now or follows another one."""
+        self._reset()
+
+    def cron(self) -> None:
+        """cron(): connect, time out, acknowledge."""
+        now_ms = self.server.clock.now_ms
+        if self.state is LinkState.DOWN:
+            if now_ms >= self._next_try_ms:
+                self.connect()
+        elif now_ms - self.last_io_ms > self.server.config.repl_timeout * 1000:
+            self.lost(f"Timeout in state {self.state.value}")
+        elif self.state is LinkState.CONNECTED and now_ms - self._last_ack_ms >= ACK_INTERVAL_MS:
+            self.acknowledge()
+        elif self.state is LinkState.TRANSFER and now_ms - self._last_ack_ms >= ACK_INTERVAL_MS:
+            self._last_ack_ms = now_ms
+            self._out += b"\n"
+            self.flush()

@@ -1,0 +1,194 @@
+"""Replication as a whole: which role this node has, and how it changes.
+
+Laws: one identity and one journal offset for both roles; a replica takes no writes of its own and expires
+nothing; a promotion starts a new history that shares the old one up to its offset.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..client import GUARD_PRIMARY, Client
+from ..command import GATE_NOT_STALE, GATE_WRITE, Command
+from ..errors import CommandError
+from ..keyspace import ExpiryPolicy
+from .identity import Identity
+from .primary import PrimarySide
+from .replica import LinkState, PrimaryLink
+from .transfer import Transfer
+
+if TYPE_CHECKING:
+    from ..server import Server
+
+log = logging.getLogger("pyredis")
+
+_READONLY_RANK = 50
+_STALE_RANK = 60
+_READONLY = CommandError("You can't write against a read only replica.", "READONLY")
+_STALE = CommandError("Link with MASTER is down and replica-serve-stale-data is set to 'no'.", "MASTERDOWN")
+_DEMOTED = CommandError(
+    "force unblock from blocking operation, instance state changed (master -> replica?)", "UNBLOCKED"
+)
+
+
+class Replication:
+    """`follow(host, port)` makes this node a replica, `promote()` a primary."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.identity = Identity()
+        self.primary = PrimarySide(server, self.identity)
+        self.link: PrimaryLink | None = None
+        """The link to our primary; None on a primary."""
+        self.on_link_change: list[Callable[[], None]] = []
+        """Called when the link comes up or goes down (the cluster's bus looks at it)."""
+        server.cron.append(self.cron)
+        config = server.config
+        config.on_change("repl-backlog-size", self._resize_backlog)
+        for name in ("min-replicas-to-write", "min-replicas-max-lag"):
+            config.on_change(name, self.primary.update_gate)
+        for name in ("replica-read-only", "replica-serve-stale-data"):
+            config.on_change(name, self._update_gates)
+        if config.replicaof is not None:
+            self.follow(*config.replicaof)
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether this node follows a primary."""
+        return self.link is not None
+
+    @property
+    def link_up(self) -> bool:
+        """Whether the stream flows."""
+        return self.link is not None and self.link.state is LinkState.CONNECTED
+
+    @property
+    def offset(self) -> int:
+        """The replication offset: written here (primary) or applied here (replica), in bytes of the stream."""
+        return self.server.journal.offset
+
+    # -- changing roles
+
+    def follow(self, host: str, port: int) -> None:
+        """follow(host, port): become a replica of that node. Our history is offered for a partial sync."""
+        if self.link is not None:
+            if (self.link.host, self.link.port) == (host, port):
+                return
+            self.link.close()
+        else:
+            self.server.blocking.abort_all(_DEMOTED)
+        self.server.journal.frozen = True
+        self.server.keyspace.expiry_policy = ExpiryPolicy.HIDE
+        self.link = PrimaryLink(self.server, host, port)
+        self.primary.disconnect_all("this node became a replica")
+        self._update_gates()
+        log.info("REPLICAOF %s:%d enabled", host, port)
+        self.link.connect()
+
+    def promote(self) -> None:
+        """promote(): become a primary (REPLICAOF NO ONE, a won election); nothing happens if it is one."""
+        if self.link is None:
+            return
+        self.link.close()
+        self.link = None
+        self.identity.shift(self.offset)
+        self.server.journal.frozen = False
+        self.server.journal.database = -1
+        self.server.keyspace.expiry_policy = ExpiryPolicy.DELETE
+        self.primary.disconnect_all("this node became a primary")
+        self._update_gates()
+        self.primary.update_gate()
+        log.info("MASTER MODE enabled")
+
+    def restore(self, replid: str, offset: int, stream_database: int) -> None:
+        """restore(replid, offset, database): the data set was loaded from a snapshot of that history."""
+        self.server.journal.offset = offset
+        if self.link is not None:
+            self.identity.replid = replid
+            self.link.client.select(stream_database)
+            self.primary.restart_backlog()
+        else:
+            self.identity.replid2 = replid
+            self.identity.second_offset = offset + 1
+            self.primary.open_backlog()
+
+    # -- what the link tells
+
+    def position(self) -> tuple[str, int]:
+        """position() -> (replid, offset) that PSYNC asks with; ("?", -1) if there is no history to go on from."""
+        if self.primary.backlog is None:
+            return "?", -1
+        return self.identity.replid, self.offset + 1
+
+    def continues(self, replid: str | None) -> None:
+        """continues(replid): the primary goes on from our offset, under that name of the history."""
+        self.primary.open_backlog()
+        if replid is not None and self.identity.adopt(replid, self.offset):
+            log.info("Master replication ID changed to %s", replid)
+            self.primary.disconnect_all("the history changed its name")
+
+    def loaded(self, transfer: Transfer) -> None:
+        """loaded(transfer): the primary's snapshot takes the place of our data."""
+        keyspace = self.server.keyspace
+        for ours, theirs in zip(keyspace.databases, transfer.staging.databases, strict=True):
+            ours.swap_contents(theirs)
+        self.identity.replid = transfer.replid
+        self.identity.forget_second()
+        self.server.journal.offset = transfer.offset
+        self.primary.disconnect_all("the data set was replaced")
+        self.primary.restart_backlog()
+        if self.link is not None:
+            self.link.client.select(transfer.stream_database)
+        self.server.persistence.data_replaced()
+
+    def link_changed(self) -> None:
+        """link_changed(): it came up or went down."""
+        self._update_gates()
+        for callback in self.on_link_change:
+            callback()
+
+    # -- gates
+
+    def _update_gates(self) -> None:
+        dispatcher = self.server.dispatcher
+        config = self.server.config
+        if self.link is not None and config.replica_read_only:
+            dispatcher.close_gate("readonly", GATE_WRITE, _READONLY_RANK, self._refuse_write)
+        else:
+            dispatcher.open_gate("readonly")
+        if self.link is not None and not self.link_up and not config.replica_serve_stale_data:
+            dispatcher.close_gate("stale", GATE_NOT_STALE, _STALE_RANK, self._refuse_stale)
+        else:
+            dispatcher.open_gate("stale")
+
+    @staticmethod
+    def _refuse_write(client: Client, command: Command) -> CommandError | None:
+        return _READONLY if command.is_write and not client.guard & GUARD_PRIMARY else None
+
+    @staticmethod
+    def _refuse_stale(client: Client, command: Command) -> CommandError | None:
+        return None if client.guard & GUARD_PRIMARY else _STALE
+
+    # -- the rest
+
+    def drained(self) -> None:
+        """drained(): a replica's output was sent; a full sync may go on."""
+        if self.primary.full_sync is not None:
+            self.primary.full_sync.drained()
+
+    def forget(self, client: Client) -> None:
+        """forget(client): its connection is closed; it may have been a replica."""
+        if client.replica is not None:
+            self.primary.forget(client)
+
+    def _resize_backlog(self) -> None:
+        if self.primary.backlog is not None:
+            self.primary.backlog.resize(self.server.config.repl_backlog_size)
+
+    def cron(self) -> None:
+        """cron(): both sides' periodic work."""
+        if self.link is not None:
+            self.link.cron()
+        self.primary.cron()
