@@ -36,9 +36,11 @@ def as_sorted_set(value: Value | None) -> SortedSet | None:
 def new_sorted_set(client: Client, scores: dict[bytes, float]) -> SortedSet:
     """new_sorted_set(client, scores) -> a set in the encoding that CONFIG allows. O(n log n)."""
     config = client.server.config
-    made = SortedSet(scores)
-    made.outgrow(config.zset_max_listpack_entries, config.zset_max_listpack_value, max(map(len, scores), default=0))
-    return made
+    fits = (
+        len(scores) <= config.zset_max_listpack_entries
+        and max(map(len, scores), default=0) <= config.zset_max_listpack_value
+    )
+    return SortedSet(scores, LISTPACK if fits else SKIPLIST)
 
 
 def store(client: Client, destination: bytes, scores: dict[bytes, float]) -> bytes:

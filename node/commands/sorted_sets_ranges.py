@@ -158,6 +158,7 @@ class _Query:
             self.range = LexRange(high, low) if reverse else LexRange(low, high)
         else:
             self.range = RankRange(low, high, self.reverse)
+            self.offset = 0  # "LIMIT 5 -1" passes the check above and is ignored
 
     def ranks(self, zset: SortedSet) -> tuple[int, int]:
         """ranks(zset) -> (start, stop) after LIMIT; a negative offset gives nothing, a negative count all."""

@@ -24,7 +24,8 @@ class SortedSet:
     """SortedSet(scores, encoding=b"listpack"): members (bytes) with scores, which are never NaN.
 
     `scores` (member -> score) is read freely and changed only through methods. `encoding` is OBJECT
-    ENCODING's name; it goes from listpack to skiplist when `outgrow` says so, and never back.
+    ENCODING's name; it goes from listpack to skiplist when `outgrow` says so, and never back. As in Redis,
+    a listpack has no negative zero (Redis: zzlInsertAt stores it as an integer).
     """
 
     __slots__ = ("_index", "encoding", "scores")
@@ -32,8 +33,10 @@ class SortedSet:
     type_name = b"zset"
 
     def __init__(self, scores: dict[bytes, float] | None = None, encoding: bytes = LISTPACK) -> None:
+        self.encoding = LISTPACK if encoding == LISTPACK else SKIPLIST
+        if self.encoding is LISTPACK and scores:
+            scores = {member: score + 0.0 for member, score in scores.items()}
         self.scores: Mapping[float] = grown(scores or {})
-        self.encoding = encoding
         self._index: ScoreIndex | None = None
         if len(self.scores) > UNORDERED_MAX_ENTRIES:
             self._index = ScoreIndex(self.scores.items())
@@ -61,6 +64,8 @@ class SortedSet:
     def insert(self, member: bytes, score: float) -> None:
         """insert(b"a", 1.5) adds a member that is not there. Callers then ask `outgrow`. O(log n)."""
         scores = self.scores
+        if self.encoding is LISTPACK:
+            score += 0.0
         scores[member] = score
         if self._index is not None:
             self._index.insert(member, score)
@@ -73,6 +78,8 @@ class SortedSet:
 
     def update(self, member: bytes, current: float, score: float) -> None:
         """update(b"a", 1.5, 2.0) changes the score of a member that has `current`. O(log n)."""
+        if self.encoding is LISTPACK:
+            score += 0.0
         self.scores[member] = score
         if self._index is not None:
             self._index.remove(member, current)
