@@ -101,8 +101,4 @@ def format_slots(slots: list[int]) -> str:
     """format_slots([1, 2, 3, 7]) -> "1-3 7", cut short where there are many ranges."""
     ranges = [f"{first}-{last}" if last > first else str(first) for first, last in slot_ranges(slots)]
     shown = " ".join(ranges[:FORMATTED_RANGES_MAX])
-    return (
-        shown
-        if len(ranges) <= FORMATTED_RANGES_MAX
-        else f"{shown} and {len(ranges) - FORMATTED_RANGES_MAX} more"
-    )
+    return shown if len(ranges) <= FORMATTED_RANGES_MAX else f"{shown} and {len(ranges) - FORMATTED_RANGES_MAX} more"

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from .commands_chaos import chaos
 from .commands_inspect import call, check, status
 from .commands_local import create, destroy, kill, restart, start, stop
 from .commands_nodes import add_node_command, del_node_command, failover
@@ -53,6 +54,7 @@ for _command in (
     restart,
     kill,
     destroy,
+    chaos,
 ):
     cli.add_command(_command)
 

@@ -15,8 +15,8 @@ from .create import create_cluster
 from .errors import LaunchError
 from .launcher import DEFAULT_DIRECTORY, NODES_MAX, LocalCluster, LocalNode, prepare
 from .options import (
-    ADDRESS,
     Operator,
+    address_value,
     confirm,
     directory_option,
     local_access,
@@ -31,32 +31,22 @@ from .waiting import unready, wait_until_members
 _LOCAL_ONLY = ("nodes", "port", "bind", "directory", "settings")
 
 
-class SettingType(click.ParamType[tuple[str, str]]):
-    """NAME=VALUE, a directive of redis.conf."""
-
-    name = "NAME=VALUE"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        name, separator, setting = str(value).partition("=")
-        if not separator or not name:
-            self.fail(f"'{value}' is not of the form NAME=VALUE", param, ctx)
-        return name, setting
+def setting_value(text: str) -> tuple[str, str]:
+    """setting_value("NAME=VALUE") -> a directive of redis.conf. click.BadParameter."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise click.BadParameter(f"'{text}' is not of the form NAME=VALUE")
+    return name, value
 
 
 @click.command()
-@click.argument("addresses", nargs=-1, type=ADDRESS, metavar="[HOST:PORT]...")
-@click.option(
-    "--nodes", type=click.IntRange(1, NODES_MAX), default=6, show_default=True, help="Nodes to start."
-)
+@click.argument("addresses", nargs=-1, type=address_value, metavar="[HOST:PORT]...")
+@click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=6, show_default=True, help="Nodes to start.")
 @click.option("--replicas", type=click.IntRange(0), default=1, show_default=True, help="Replicas a primary.")
 @click.option("--port", type=int, default=7000, show_default=True, help="Port of the first node.")
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Addresses to listen on.")
 @directory_option
-@click.option(
-    "--set", "settings", multiple=True, type=SettingType(), help="A redis.conf directive for all nodes."
-)
+@click.option("--set", "settings", multiple=True, type=setting_value, help="A redis.conf directive for all nodes.")
 @login_options
 @click.pass_context
 def create(
@@ -76,9 +66,7 @@ def create(
     if addresses:
         for name in _LOCAL_ONLY:
             if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                raise click.UsageError(
-                    "with addresses, no local nodes are started: only --replicas goes with them"
-                )
+                raise click.UsageError("with addresses, no local nodes are started: only --replicas goes with them")
         shards = _join(operator, addresses, replicas, Access(username, password))
         operator.console.print(render_layout(shards))
         return
@@ -98,9 +86,7 @@ def create(
     operator.console.print(_next_steps(cluster, shards, directory), style="bold", soft_wrap=True)
 
 
-def _join(
-    operator: Operator, addresses: Sequence[Address], replicas: int, access: Access
-) -> list[ShardLayout]:
+def _join(operator: Operator, addresses: Sequence[Address], replicas: int, access: Access) -> list[ShardLayout]:
     with operator.console.status("joining") as display:
         return create_cluster(addresses, replicas, access, display.update)
 
@@ -187,14 +173,10 @@ def restart(operator: Operator, cluster: LocalCluster, access: Access, nodes: tu
     help="What to send; STOP freezes a node, CONT lets it go on.",
 )
 @with_local
-def kill(
-    operator: Operator, cluster: LocalCluster, access: Access, nodes: tuple[str, ...], signal_name: str
-) -> None:
+def kill(operator: Operator, cluster: LocalCluster, access: Access, nodes: tuple[str, ...], signal_name: str) -> None:
     """Send SIGKILL, or another signal, to nodes of a local cluster, named by port, HOST:PORT or id."""
     for node in _select(cluster, nodes, access):
-        if node.process is None or not processes.send_signal(
-            node.process, signal.Signals[f"SIG{signal_name}"]
-        ):
+        if node.process is None or not processes.send_signal(node.process, signal.Signals[f"SIG{signal_name}"]):
             raise LaunchError(f"node {node.port} does not run")
         operator.console.print(f"SIG{signal_name} sent to node {node.port} (pid {node.process.pid})")
 

@@ -11,13 +11,13 @@ from .admin import NodeLink
 from .errors import OperatorError
 from .launcher import LocalCluster, LocalNode
 from .membership import add_node, choose_primary, fail_over, forget_node
-from .options import ADDRESS, Operator, Target, with_target
+from .options import Operator, Target, address_value, with_target
 from .plan import Address
 from .topology import Member, Topology
 
 
 @click.command("add-node")
-@click.argument("new_address", required=False, type=ADDRESS, metavar="[HOST:PORT]")
+@click.argument("new_address", required=False, type=address_value, metavar="[HOST:PORT]")
 @click.option("--port", type=int, help="Port of the new local node; one above the highest by default.")
 @click.option("--replica", is_flag=True, help="A replica of the primary that has the fewest.")
 @click.option("--replica-of", metavar="NODE", help="A replica of this primary.")
@@ -119,6 +119,5 @@ def failover(operator: Operator, target: Target, name: str, mode: str | None) ->
         with operator.console.status("failing over"):
             promoted = fail_over(topology, topology.find(name), mode)
         operator.console.print(
-            f"{promoted.address} ({promoted.node_id[:8]}) is the primary of "
-            f"{promoted.myself.slot_count} slots now"
+            f"{promoted.address} ({promoted.node_id[:8]}) is the primary of {promoted.myself.slot_count} slots now"
         )

@@ -95,11 +95,7 @@ def _show_goals(operator: Operator, topology: Topology, goals: Iterable[Goal]) -
             by_source.setdefault(topology.owners.get(slot, ""), []).append(slot)
         for source, slots in by_source.items():
             giver = topology.members.get(source)
-            where = (
-                "already there"
-                if source in goal.shard_ids
-                else f"from {giver.address if giver else 'nobody'}"
-            )
+            where = "already there" if source in goal.shard_ids else f"from {giver.address if giver else 'nobody'}"
             operator.console.print(f"  {len(slots):>6} slots {where}: {format_slots(slots)}")
 
 
@@ -108,8 +104,7 @@ def _keep_request(operator: Operator, path: Path, request: ReshardRequest) -> No
         save_request(path, request)
     except OSError as error:
         operator.console.print(
-            f"{path} can't be written ({error.strerror}): after an interruption this reshard "
-            "has to be planned anew",
+            f"{path} can't be written ({error.strerror}): after an interruption this reshard has to be planned anew",
             style="yellow",
         )
 
@@ -152,25 +147,17 @@ def _run(operator: Operator, target: Target, goals: Sequence[Goal]) -> None:
     )
 
 
-class WeightType(click.ParamType[tuple[str, float]]):
-    """NODE=WEIGHT."""
-
-    name = "NODE=WEIGHT"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, float]:
-        node, _, weight = str(value).rpartition("=")
-        try:
-            return node, float(weight)
-        except ValueError:
-            self.fail(f"'{value}' is not of the form NODE=WEIGHT", param, ctx)
+def weight_value(text: str) -> tuple[str, float]:
+    """weight_value("NODE=WEIGHT") -> the two. click.BadParameter."""
+    node, _, weight = text.rpartition("=")
+    try:
+        return node, float(weight)
+    except ValueError as error:
+        raise click.BadParameter(f"'{text}' is not of the form NODE=WEIGHT") from error
 
 
 @click.command()
-@click.option(
-    "--weight", "weights", multiple=True, type=WeightType(), help="A share other than 1; 0 empties a node."
-)
+@click.option("--weight", "weights", multiple=True, type=weight_value, help="A share other than 1; 0 empties a node.")
 @click.option(
     "--threshold",
     "threshold_percent",
@@ -227,9 +214,7 @@ def _show_moves(operator: Operator, topology: Topology, moves: Sequence[Move]) -
     help="Give the slots of primaries that don't answer to others. Their keys are lost to the cluster.",
 )
 @with_named_target
-def fix(
-    operator: Operator, target: Target, yes: bool, replace: bool, with_unreachable_primaries: bool
-) -> None:
+def fix(operator: Operator, target: Target, yes: bool, replace: bool, with_unreachable_primaries: bool) -> None:
     """Repair slots: uncovered ones, open ones, those with several owners, keys on the wrong node."""
     with target.read() as topology:
         with operator.console.status("asking every node about every slot"):

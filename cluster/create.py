@@ -16,9 +16,7 @@ from .waiting import READY_TIMEOUT_S, unjoined, unready, wait_until_members
 Report = Callable[[str], None]
 
 
-def create_cluster(
-    addresses: Sequence[Address], replicas: int, access: Access, report: Report
-) -> list[ShardLayout]:
+def create_cluster(addresses: Sequence[Address], replicas: int, access: Access, report: Report) -> list[ShardLayout]:
     """create_cluster(addresses, replicas, access, report) -> the shards, once every node is in sync and ok.
 
     `report` is told each step. OperatorError where a node is not an empty cluster node on its own, or the
@@ -53,9 +51,7 @@ def create_cluster(
 def require_empty(member: Member) -> None:
     """require_empty(member): OperatorError unless the node knows nobody and holds nothing."""
     if int(member.cluster_info.get("cluster_known_nodes", "1")) > 1:
-        raise OperatorError(
-            f"{member.address} already belongs to a cluster; `CLUSTER RESET` on it makes it free again"
-        )
+        raise OperatorError(f"{member.address} already belongs to a cluster; `CLUSTER RESET` on it makes it free again")
     if member.myself.slot_count:
         raise OperatorError(f"{member.address} already owns slots; `CLUSTER RESET` on it makes it free again")
     if any(name.startswith("db") and name[2:].isdecimal() for name in member.info):

@@ -62,9 +62,7 @@ def plan_fix(primaries: Iterable[PrimaryEvidence], owned_elsewhere: frozenset[in
     return repairs
 
 
-def _plan_slot(
-    slot: int, evidence: list[PrimaryEvidence], slot_counts: Mapping[str, int]
-) -> SlotRepair | None:
+def _plan_slot(slot: int, evidence: list[PrimaryEvidence], slot_counts: Mapping[str, int]) -> SlotRepair | None:
     claimants = [primary for primary in evidence if slot in primary.owned]
     holders = [primary for primary in evidence if slot in primary.key_counts]
     open_on = [primary for primary in evidence if slot in primary.migrating or slot in primary.importing]
@@ -92,9 +90,7 @@ def _plan_owned(
     slot: int, owner: PrimaryEvidence, holders: list[PrimaryEvidence], open_on: list[PrimaryEvidence]
 ) -> SlotRepair:
     target_id = owner.migrating.get(slot)
-    target = next(
-        (p for p in open_on if p.node_id == target_id and p.importing.get(slot) == owner.node_id), None
-    )
+    target = next((p for p in open_on if p.node_id == target_id and p.importing.get(slot) == owner.node_id), None)
     settled = target or owner
     strangers = [holder for holder in holders if holder not in (owner, target)]
     collect = tuple(stranger.node_id for stranger in strangers)

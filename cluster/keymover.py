@@ -21,9 +21,7 @@ _CALL_TIMEOUT_MS = MIGRATE_TIMEOUT_MS + 5_000.0
 Moved = Callable[[int], None]
 
 
-def move_slot(
-    slot: int, source: Member, target: Member, others: Iterable[Member], replace: bool, moved: Moved
-) -> None:
+def move_slot(slot: int, source: Member, target: Member, others: Iterable[Member], replace: bool, moved: Moved) -> None:
     """move_slot(slot, source, target, others, replace, moved): live, with redirects, from owner to new owner.
 
     `moved` is told the number of keys after each step. `others` are the primaries that hear of it at once,

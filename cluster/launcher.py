@@ -153,9 +153,7 @@ class LocalCluster:
         try:
             directory.mkdir(parents=True)
         except FileExistsError:
-            raise LaunchError(
-                f"{directory} exists already; remove it, or choose another port or --dir"
-            ) from None
+            raise LaunchError(f"{directory} exists already; remove it, or choose another port or --dir") from None
         write_atomically(directory / CONFIG_NAME, self._config_text(port), 0o600)
         node = LocalNode(port)
         self.nodes.append(node)

@@ -17,30 +17,28 @@ from .launcher import DEFAULT_DIRECTORY, LocalCluster, NodeCommand
 from .plan import Address
 from .topology import Topology, read_topology
 
-
-class AddressType(click.ParamType[Address]):
-    """HOST:PORT; a lone port is one of this machine."""
-
-    name = "HOST:PORT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
-        if isinstance(value, Address):
-            return value
-        text = str(value)
-        try:
-            return Address.parse(f"127.0.0.1:{text}" if text.isdecimal() else text)
-        except OperatorError as error:
-            self.fail(str(error), param, ctx)
+PIPE_WIDTH = 120
 
 
-ADDRESS = AddressType()
+def address_value(text: str) -> Address:
+    """address_value("HOST:PORT") -> Address; a lone port is one of this machine. click.BadParameter."""
+    try:
+        return Address.parse(f"127.0.0.1:{text}" if text.isdecimal() else text)
+    except OperatorError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def make_console() -> Console:
+    """make_console() -> a console as wide as the terminal, or wide enough for every table where there is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
 @dataclass(slots=True)
 class Operator:
     """The command line's surroundings: a console, and what is executed as a node."""
 
-    console: Console = field(default_factory=lambda: Console(highlight=False))
+    console: Console = field(default_factory=make_console)
     node_command: NodeCommand = field(default_factory=NodeCommand)
 
 
@@ -109,15 +107,13 @@ def with_target(function: Callable[..., None]) -> Callable[..., None]:
         target = resolve_target(operator, node_address or address, directory, username, password)
         function(operator, target, **own)
 
-    option = click.option(
-        "--cluster", "address", type=ADDRESS, help="A node of the cluster, instead of --dir."
-    )
+    option = click.option("--cluster", "address", type=address_value, help="A node of the cluster, instead of --dir.")
     return option(directory_option(login_options(click.pass_obj(command))))
 
 
 def with_named_target(function: Callable[..., None]) -> Callable[..., None]:
     """As `with_target`; the node may also be named by an argument, for commands that take no other."""
-    argument = click.argument("node_address", required=False, type=ADDRESS, metavar="[HOST:PORT]")
+    argument = click.argument("node_address", required=False, type=address_value, metavar="[HOST:PORT]")
     return argument(with_target(function))
 
 

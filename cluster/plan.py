@@ -65,9 +65,7 @@ def allocate_slots(primary_count: int) -> list[tuple[int, int]]:
     """
     if not PRIMARIES_MIN <= primary_count <= SLOT_COUNT:
         raise PlanError(f"a cluster has {PRIMARIES_MIN} to {SLOT_COUNT} primaries, not {primary_count}")
-    bounds = [
-        (2 * index * SLOT_COUNT + primary_count) // (2 * primary_count) for index in range(primary_count + 1)
-    ]
+    bounds = [(2 * index * SLOT_COUNT + primary_count) // (2 * primary_count) for index in range(primary_count + 1)]
     return [(low, high - 1) for low, high in pairwise(bounds)]
 
 
@@ -197,9 +195,7 @@ def rebalance_plan(
     unknown = sorted(set(weights or ()) - set(owned))
     if unknown:
         raise PlanError(f"a weight is given for {unknown[0]}, which is no primary of the cluster")
-    shares = apportion(
-        {node_id: (weights or {}).get(node_id, 1.0) for node_id in owned}, sum(counts.values()), counts
-    )
+    shares = apportion({node_id: (weights or {}).get(node_id, 1.0) for node_id in owned}, sum(counts.values()), counts)
     if not any(_outside_threshold(counts[n], shares[n], threshold_percent) for n in owned):
         return []
     surplus = {n: _take_slots(owned[n], counts[n] - shares[n]) for n in owned if counts[n] > shares[n]}
@@ -237,9 +233,7 @@ def _take_slots(owned: Iterable[int], count: int) -> list[int]:
     return slots[len(slots) - count :]
 
 
-def reshard_plan(
-    owned: Mapping[str, Sequence[int]], sources: Sequence[str], target: str, count: int
-) -> list[Move]:
+def reshard_plan(owned: Mapping[str, Sequence[int]], sources: Sequence[str], target: str, count: int) -> list[Move]:
     """reshard_plan(id -> slots, sources, target, count) -> moves of `count` slots in all to `target`.
 
     Each source gives in proportion to what it owns.
@@ -258,8 +252,4 @@ def reshard_plan(
             f"fewer than the {count} to be moved"
         )
     shares = apportion({source: float(number) for source, number in available.items()}, count, available)
-    return [
-        Move(source, target, tuple(_take_slots(owned[source], share)))
-        for source, share in shares.items()
-        if share
-    ]
+    return [Move(source, target, tuple(_take_slots(owned[source], share))) for source, share in shares.items() if share]

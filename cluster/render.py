@@ -43,13 +43,11 @@ def render_status(status: ClusterStatus) -> RenderableType:
 
 def _status_table(shards: Sequence[ShardStatus]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("node")
-    table.add_column("id")
-    table.add_column("role")
-    table.add_column("state")
+    for name in ("node", "id", "role", "state"):
+        table.add_column(name, no_wrap=True)
     table.add_column("slots", max_width=36)
-    for name in ("keys", "memory", "ops/s", "clients", "offset", "lag"):
-        table.add_column(name, justify="right")
+    for name in ("keys", "memory", "ops/s", "offset", "lag"):
+        table.add_column(name, justify="right", no_wrap=True)
     for index, shard in enumerate(shards):
         table.add_row(*_node_cells(shard.primary, _slots_text(shard), shard_color(index)))
         for replica in shard.replicas:
@@ -69,7 +67,6 @@ def _node_cells(node: NodeStatus, slots: str, color: str) -> list[str | Text]:
         format_count(node.keys),
         format_bytes(node.memory_bytes),
         format_count(node.ops_per_s),
-        format_count(node.clients),
         format_count(node.replication_offset),
         format_bytes(node.lag_bytes),
     ]

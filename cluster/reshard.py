@@ -127,10 +127,7 @@ class Resharder:
     def _remaining(self, topology: Topology) -> dict[int, Goal]:
         """Slots that are not yet where they should be."""
         return {
-            slot: goal
-            for goal in self._goals
-            for slot in goal.slots
-            if topology.owners.get(slot) not in goal.shard_ids
+            slot: goal for goal in self._goals for slot in goal.slots if topology.owners.get(slot) not in goal.shard_ids
         }
 
     def _note_moved(self, remaining_count: int) -> None:
@@ -147,8 +144,7 @@ class Resharder:
     def _round(self, topology: Topology, remaining: dict[int, Goal]) -> None:
         """One batch, or one wait for what has to be there first."""
         targets = {
-            goal: next((m for m in topology.primaries if m.node_id in goal.shard_ids), None)
-            for goal in self._goals
+            goal: next((m for m in topology.primaries if m.node_id in goal.shard_ids), None) for goal in self._goals
         }
         for slot, goal in remaining.items():
             target, source = targets[goal], topology.members.get(topology.owners.get(slot, ""))
@@ -244,9 +240,7 @@ class Resharder:
         self.progress.retries += 1
         self._failed_batches += 1
         if self._failed_batches >= FAILED_BATCHES_MAX:
-            raise MigrationFailed(
-                self._summary(f"{FAILED_BATCHES_MAX} attempts failed, the last one: {text}")
-            )
+            raise MigrationFailed(self._summary(f"{FAILED_BATCHES_MAX} attempts failed, the last one: {text}"))
         self._wait_for(text)
 
     def _wait_for(self, text: str) -> None:

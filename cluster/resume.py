@@ -57,9 +57,7 @@ def load_request(path: Path) -> ReshardRequest | None:
             sources=tuple(description["sources"]),
             target=description["target"],
             slot_count=description["slot_count"],
-            goals=tuple(
-                Goal(frozenset(goal["shard_ids"]), tuple(goal["slots"])) for goal in description["goals"]
-            ),
+            goals=tuple(Goal(frozenset(goal["shard_ids"]), tuple(goal["slots"])) for goal in description["goals"]),
         )
     except FileNotFoundError:
         return None

@@ -67,9 +67,7 @@ def gather_status(topology: Topology) -> ClusterStatus:
     ]
     nodes = [node for shard in shards for node in (shard.primary, *shard.replicas)]
     serving = all(
-        member.state_ok
-        for member in topology.members.values()
-        if member.is_primary and member.myself.slot_count
+        member.state_ok for member in topology.members.values() if member.is_primary and member.myself.slot_count
     )
     covered = sum(1 for owner in topology.owners.values() if owner in topology.members)
     if covered < SLOT_COUNT or not serving:
@@ -78,9 +76,7 @@ def gather_status(topology: Topology) -> ClusterStatus:
         state = "ok"
     else:
         state = "degraded"
-    epochs = [
-        int(member.cluster_info.get("cluster_current_epoch", 0)) for member in topology.members.values()
-    ]
+    epochs = [int(member.cluster_info.get("cluster_current_epoch", 0)) for member in topology.members.values()]
     return ClusterStatus(state, covered, max(epochs, default=0), tuple(shards))
 
 

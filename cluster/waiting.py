@@ -65,9 +65,7 @@ def unready(members: Sequence[Member]) -> str | None:
     """
     for member in members:
         if not member.state_ok:
-            return (
-                f"{member.address} says cluster_state:{member.cluster_info.get('cluster_state', 'unknown')}"
-            )
+            return f"{member.address} says cluster_state:{member.cluster_info.get('cluster_state', 'unknown')}"
         if not member.link_up:
             return f"replica {member.address} is not in sync with its primary"
     if len({member.slot_map for member in members}) > 1:

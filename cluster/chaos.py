@@ -1,0 +1,114 @@
+"""Chaos: a load, a schedule of faults and the sum of what they did to a local cluster."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .admin import Access
+from .check import plan_repairs
+from .errors import OperatorError
+from .faults import FAULTS, Arena, Fault, FaultReport, count_lost, run_fault
+from .launcher import LocalCluster
+from .load import DEFAULT_RATE_PER_S, RecordedLoad, make_groups
+from .topology import Topology, read_topology
+
+TAGS_EACH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ChaosReport:
+    """The whole run. `lost` are acknowledged writes that are gone, `doubled_slots` have keys on two primaries."""
+
+    faults: tuple[FaultReport, ...]
+    duration_s: float
+    writes: int
+    reads: int
+    failed_requests: int
+    lost: int
+    doubled_slots: int
+    first_errors: tuple[str, ...]
+
+    @property
+    def promises_kept(self) -> bool:
+        """Whether all that is promised held: no key on two primaries, no loss where none is allowed."""
+        return not self.doubled_slots and not any(
+            report.doubled_slots or (report.lossless and report.lost) for report in self.faults
+        )
+
+
+def open_load(
+    cluster: LocalCluster, access: Access, rate_per_s: float = DEFAULT_RATE_PER_S, seed: int = 0
+) -> RecordedLoad:
+    """open_load(cluster, access, rate_per_s, seed) -> a RecordedLoad with a group of keys for each shard."""
+    with read_topology(cluster.addresses, access) as topology:
+        slots = {str(member.address): member.myself.slots for member in topology.primaries}
+    groups = make_groups(dict(slots), TAGS_EACH)
+    return RecordedLoad(cluster.addresses, access, groups, rate_per_s, seed)
+
+
+def run_chaos(
+    cluster: LocalCluster,
+    access: Access,
+    faults: Sequence[Fault],
+    duration_s: float,
+    rate_per_s: float,
+    seed: int,
+    tell: Callable[[FaultReport], None],
+) -> ChaosReport:
+    """run_chaos(...) -> ChaosReport. Faults in random order from `seed`, until `duration_s` are over.
+
+    The fault that has begun is ended; `tell` hears of each. The load's keys are removed at the end.
+    OperatorError, for one where the cluster does not heal.
+    """
+    rng = random.Random(seed)
+    reports: list[FaultReport] = []
+    started = time.monotonic()
+    with open_load(cluster, access, rate_per_s, seed) as load:
+        arena = Arena(cluster, access, load, rng)
+        queue: list[Fault] = []
+        while time.monotonic() - started < duration_s:
+            queue = queue or rng.sample(list(faults), len(faults))
+            report = run_fault(arena, queue.pop())
+            reports.append(report)
+            tell(report)
+    writes = load.acknowledged()
+    with read_topology(cluster.addresses, access) as topology:
+        lost = count_lost(topology, writes)
+        doubled = plan_repairs(topology)
+        _remove(topology, [(write.key, write.slot) for write in writes])
+    return ChaosReport(
+        faults=tuple(reports),
+        duration_s=time.monotonic() - started,
+        writes=len(writes),
+        reads=load.read_count,
+        failed_requests=load.error_count,
+        lost=len(lost),
+        doubled_slots=len(doubled),
+        first_errors=tuple(text for _, text in load.errors),
+    )
+
+
+def _remove(topology: Topology, keys: Sequence[tuple[str, int]]) -> None:
+    by_owner: dict[str, list[str]] = {}
+    for key, slot in keys:
+        by_owner.setdefault(topology.owners[slot], []).append(key)
+    for owner, owned in by_owner.items():
+        topology.members[owner].link.pipeline(("UNLINK", key) for key in owned)
+
+
+def choose_faults(names: Sequence[str], cluster: LocalCluster, access: Access) -> list[Fault]:
+    """choose_faults(names, cluster, access) -> these faults, or all that the cluster is large enough for."""
+    with read_topology(cluster.addresses, access) as topology:
+        served = [member for member in topology.primaries if member.myself.slot_count]
+        replicated = sum(1 for member in served if topology.replicas_of(member.node_id))
+    chosen = [FAULTS[name] for name in names] if names else list(FAULTS.values())
+    fit = [fault for fault in chosen if fault.shards_min <= replicated]
+    if not fit or (names and len(fit) < len(chosen)):
+        raise OperatorError(
+            f"the cluster has {replicated} shards with a replica; the faults need up to "
+            f"{max(fault.shards_min for fault in chosen)}"
+        )
+    return fit

@@ -1,0 +1,315 @@
+"""Faults on a local cluster under load: each is inflicted, measured, and recovered from before the next.
+
+A fault knows what it hits. Healing is waited for with a bound, and its absence is an error.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from . import processes
+from .admin import Access, NodeLink
+from .check import plan_repairs
+from .errors import ClusterUnready, OperatorError
+from .launcher import LocalCluster, LocalNode
+from .load import Acknowledged, RecordedLoad, longest_gap_s, lost_writes
+from .membership import fail_over
+from .plan import reshard_plan
+from .reshard import Progress, Resharder, goals_of
+from .topology import Member, Topology, read_topology
+from .waiting import unready, wait_for, wait_until_members
+
+HEAL_TIMEOUT_S = 60.0
+OUTAGE_MAX_S = 30.0
+RESHARD_SLOTS = 200
+RESHARD_JOIN_TIMEOUT_S = 90.0
+# Time of undisturbed load after a fault: what is late shows up in it.
+SETTLE_S = 0.5
+
+
+@dataclass(slots=True)
+class FaultReport:
+    """What one fault did. Gaps are the longest times without a successful write, of hit and of other slots."""
+
+    fault: str
+    detail: str
+    started_s: float
+    hit_gap_s: float = 0.0
+    other_gap_s: float = 0.0
+    heal_s: float = 0.0
+    writes: int = 0
+    lost: int = 0
+    failed_requests: int = 0
+    doubled_slots: int = 0
+    lossless: bool = False
+    ended_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Hit:
+    """What a fault has hit: slots, and how it is undone (which may be nothing)."""
+
+    detail: str
+    slots: frozenset[int]
+    recover: Callable[[], None] = lambda: None
+
+
+@dataclass(slots=True)
+class Arena:
+    """The cluster that faults are inflicted on, its load, and the source of their choices."""
+
+    cluster: LocalCluster
+    access: Access
+    load: RecordedLoad
+    rng: random.Random = field(default_factory=random.Random)
+
+    def read(self) -> Topology:
+        return read_topology(self.cluster.addresses, self.access)
+
+    def shards(self, topology: Topology) -> list[tuple[Member, list[Member]]]:
+        """shards(topology) -> primaries with slots and the replicas that could take over, in random order."""
+        found = [
+            (primary, topology.replicas_of(primary.node_id))
+            for primary in topology.primaries
+            if primary.myself.slot_count
+        ]
+        self.rng.shuffle(found)
+        return found
+
+    def local(self, member: Member) -> LocalNode:
+        return self.cluster.node_at(member.address.port)
+
+    def signal(self, member: Member, number: signal.Signals) -> None:
+        node = self.local(member)
+        if node.process is None or not processes.send_signal(node.process, number):
+            raise OperatorError(f"{member.address} does not run")
+
+    def kill(self, members: Iterable[Member]) -> None:
+        """kill(members): SIGKILL to all at once, and wait until they are gone."""
+        handles = [node.process for node in map(self.local, members) if node.process is not None]
+        processes.kill(handles)
+
+    def restart_dead(self) -> None:
+        """restart_dead(): start every node of the cluster that does not run."""
+        self.cluster.start([node for node in self.cluster.nodes if not node.alive], self.access)
+
+    def wait_until_healed(self) -> float:
+        """wait_until_healed() -> the seconds until all nodes say ok, agree, and are in sync."""
+        started = time.monotonic()
+        links = [NodeLink(address, self.access) for address in self.cluster.addresses]
+        try:
+            wait_until_members(links, unready, HEAL_TIMEOUT_S)
+        finally:
+            for link in links:
+                link.close()
+        return time.monotonic() - started
+
+    def wait_until_writable(self, slots: frozenset[int]) -> None:
+        """wait_until_writable(slots): until the load has had a success on each slot's shard from now on."""
+        since = time.monotonic()
+
+        def missing() -> str | None:
+            if self.load.last_success_s(slots) > since:
+                return None
+            return "no write to the slots that were hit has succeeded"
+
+        wait_for(missing, OUTAGE_MAX_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A kind of fault. `lossless` ones must not lose an acknowledged write; `replicas` is what it needs a shard."""
+
+    name: str
+    summary: str
+    inflict: Callable[[Arena, Topology], Hit]
+    lossless: bool = False
+    shards_min: int = 1
+
+
+def run_fault(arena: Arena, fault: Fault) -> FaultReport:
+    """run_fault(arena, fault) -> FaultReport, when the cluster is whole again. ClusterUnready if it does not heal."""
+    report = FaultReport(fault.name, "", time.monotonic(), lossless=fault.lossless)
+    errors_before = arena.load.error_count
+    with arena.read() as topology:
+        groups = [frozenset(member.myself.slots) for member in topology.primaries if member.myself.slot_count]
+        hit = fault.inflict(arena, topology)
+    for slots in groups:
+        if slots & hit.slots:
+            arena.wait_until_writable(slots & hit.slots)
+    hit.recover()
+    report.heal_s = arena.wait_until_healed()
+    time.sleep(SETTLE_S)
+    report.detail, report.ended_s = hit.detail, time.monotonic()
+    _measure(arena, report, hit, groups)
+    report.failed_requests = arena.load.error_count - errors_before
+    return report
+
+
+def _measure(arena: Arena, report: FaultReport, hit: Hit, groups: list[frozenset[int]]) -> None:
+    since, until = report.started_s, report.ended_s
+    writes = arena.load.acknowledged(since, until)
+    report.writes = len(writes)
+    for slots in groups:
+        for part, attribute in ((slots & hit.slots, "hit_gap_s"), (slots - hit.slots, "other_gap_s")):
+            if any(write.slot in part for write in writes):
+                gap = longest_gap_s(writes, part, since, until)
+                setattr(report, attribute, max(getattr(report, attribute), gap))
+    with arena.read() as topology:
+        report.lost = len(count_lost(topology, writes))
+        report.doubled_slots = len(plan_repairs(topology))
+
+
+def count_lost(topology: Topology, writes: list[Acknowledged]) -> list[Acknowledged]:
+    """count_lost(topology, writes) -> those whose key its slot's primary does not have."""
+    links = {slot: topology.members[owner].link for slot, owner in topology.owners.items()}
+    return lost_writes(writes, links)
+
+
+def _slots(members: Iterable[Member]) -> frozenset[int]:
+    return frozenset(slot for member in members for slot in member.myself.slots)
+
+
+def _names(members: Iterable[Member]) -> str:
+    return " and ".join(str(member.address) for member in members)
+
+
+def _with_replica(arena: Arena, topology: Topology, count: int) -> list[Member]:
+    """Primaries of different shards, each with a replica in sync."""
+    fit = [primary for primary, replicas in arena.shards(topology) if any(r.link_up for r in replicas)]
+    if len(fit) < count:
+        raise OperatorError(f"{count} shards with a replica in sync are needed, there are {len(fit)}")
+    return fit[:count]
+
+
+def _kill_primary(arena: Arena, topology: Topology) -> Hit:
+    victims = _with_replica(arena, topology, 1)
+    arena.kill(victims)
+    return Hit(_names(victims), _slots(victims), arena.restart_dead)
+
+
+def _kill_two_primaries(arena: Arena, topology: Topology) -> Hit:
+    victims = _with_replica(arena, topology, 2)
+    arena.kill(victims)
+    return Hit(_names(victims), _slots(victims), arena.restart_dead)
+
+
+def _kill_replica(arena: Arena, topology: Topology) -> Hit:
+    victim = topology.replicas_of(_with_replica(arena, topology, 1)[0].node_id)[0]
+    arena.kill([victim])
+    return Hit(_names([victim]), frozenset(), arena.restart_dead)
+
+
+def _kill_primary_and_replica(arena: Arena, topology: Topology) -> Hit:
+    primary, other = _with_replica(arena, topology, 2)
+    replica = topology.replicas_of(other.node_id)[0]
+    arena.kill([primary, replica])
+    return Hit(_names([primary, replica]), _slots([primary]), arena.restart_dead)
+
+
+def _freeze_primary(arena: Arena, topology: Topology) -> Hit:
+    victims = _with_replica(arena, topology, 1)
+    arena.signal(victims[0], signal.SIGSTOP)
+    return Hit(_names(victims), _slots(victims), lambda: arena.signal(victims[0], signal.SIGCONT))
+
+
+def _restart_primary(arena: Arena, topology: Topology) -> Hit:
+    victims = _with_replica(arena, topology, 1)
+    arena.cluster.stop([arena.local(victims[0])])
+    arena.restart_dead()
+    return Hit(_names(victims), _slots(victims))
+
+
+def _fail_over(arena: Arena, topology: Topology) -> Hit:
+    primary = _with_replica(arena, topology, 1)[0]
+    promoted = fail_over(topology, primary, None)
+    return Hit(f"{primary.address} to {promoted.address}", _slots([primary]))
+
+
+class _BackgroundReshard:
+    """A reshard in a thread, so that something can be killed in the middle of it."""
+
+    def __init__(self, arena: Arena, topology: Topology, source: Member, target: Member) -> None:
+        moves = reshard_plan(topology.owned, [source.node_id], target.node_id, RESHARD_SLOTS)
+        self.slots = frozenset(slot for move in moves for slot in move.slots)
+        self._failure: OperatorError | None = None
+        self._underway = threading.Event()
+        self._resharder = Resharder(arena.cluster.addresses, arena.access, goals_of(moves, topology), self._tick)
+        self._thread = threading.Thread(target=self._run, name="reshard")
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._resharder.run()
+        except OperatorError as error:
+            self._failure = error
+        finally:
+            self._underway.set()
+
+    def _tick(self, _progress: Progress) -> None:
+        self._underway.set()
+
+    def wait_until_underway(self) -> None:
+        if not self._underway.wait(RESHARD_JOIN_TIMEOUT_S):
+            raise ClusterUnready("the reshard did not begin")
+
+    def finish(self) -> None:
+        """finish(): wait for the end; raises what made it fail."""
+        self._thread.join(RESHARD_JOIN_TIMEOUT_S)
+        if self._thread.is_alive():
+            raise ClusterUnready(f"the reshard did not end within {RESHARD_JOIN_TIMEOUT_S:.0f} s")
+        if self._failure is not None:
+            raise self._failure
+
+
+def _reshard(arena: Arena, topology: Topology) -> Hit:
+    source, target = _with_replica(arena, topology, 2)
+    reshard = _BackgroundReshard(arena, topology, source, target)
+    reshard.finish()
+    return Hit(f"{RESHARD_SLOTS} slots from {source.address} to {target.address}", reshard.slots)
+
+
+def _reshard_with_kill(arena: Arena, topology: Topology) -> Hit:
+    source, target = _with_replica(arena, topology, 2)
+    victim = arena.rng.choice([source, target])
+    reshard = _BackgroundReshard(arena, topology, source, target)
+    reshard.wait_until_underway()
+    arena.kill([victim])
+
+    def recover() -> None:
+        reshard.finish()
+        arena.restart_dead()
+
+    detail = f"{RESHARD_SLOTS} slots from {source.address} to {target.address}, {victim.address} killed"
+    return Hit(detail, _slots([victim]), recover)
+
+
+FAULTS = {
+    fault.name: fault
+    for fault in (
+        Fault("kill-primary", "kill -9 a primary", _kill_primary),
+        Fault("kill-replica", "kill -9 a replica", _kill_replica, lossless=True),
+        Fault(
+            "kill-both",
+            "kill -9 a primary and a replica of different shards",
+            _kill_primary_and_replica,
+            shards_min=2,
+        ),
+        Fault("kill-two", "kill -9 two primaries at once", _kill_two_primaries, shards_min=3),
+        Fault("freeze", "SIGSTOP a primary until it is replaced, then SIGCONT", _freeze_primary),
+        Fault("restart", "stop a primary with SIGTERM and start it again", _restart_primary),
+        Fault("reshard", f"move {RESHARD_SLOTS} slots", _reshard, lossless=True, shards_min=2),
+        Fault(
+            "reshard-kill",
+            f"move {RESHARD_SLOTS} slots and kill -9 source or target meanwhile",
+            _reshard_with_kill,
+            shards_min=2,
+        ),
+        Fault("failover", "CLUSTER FAILOVER", _fail_over, lossless=True),
+    )
+}
