@@ -20,3 +20,8 @@ class Clock:
         """update() -> the present Unix time in milliseconds, now also in `now_ms`."""
         self.now_ms = now_ms = time_ns() // 1_000_000
         return now_ms
+
+    @staticmethod
+    def present_us() -> int:
+        """present_us() -> the present Unix time in microseconds, for TIME."""
+        return time_ns() // 1000

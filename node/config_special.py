@@ -26,7 +26,7 @@ _NOTIFY_ALL = "g$lshzxetd"
 _NOTIFY_CLASSES = "g$lshzxetdnKEm"
 _NOTIFY_SHOWN = "g$lshzxetdn"
 _SIGNED = re.compile(r"\s*[+-]?[0-9]+")
-_BUFFER_CLASSES = {"normal": "normal", "slave": "slave", "replica": "slave", "pubsub": "pubsub"}
+_BUFFER_CLASSES = {"normal": "normal", "slave": "replica", "replica": "replica", "pubsub": "pubsub"}
 
 
 class Dir(Directive):
@@ -92,14 +92,14 @@ class OutputBufferLimits(Directive):
         return limits
 
     def text(self, value: Any) -> str:
-        return " ".join(f"{name} {hard} {soft} {seconds}" for name, (hard, soft, seconds) in value.items())
+        shown = {"replica": "slave"}
+        return " ".join(f"{shown.get(name, name)} {' '.join(map(str, limit))}" for name, limit in value.items())
 
     def lines(self, value: Any) -> list[tuple[str, bool]]:
         lines = []
         for name, limit in value.items():
-            shown = "replica" if name == "slave" else name
             sizes = f"{format_memory(limit.hard_bytes)} {format_memory(limit.soft_bytes)}"
-            lines.append((f"{self.name} {shown} {sizes} {limit.soft_seconds}", limit != self.default[name]))
+            lines.append((f"{self.name} {name} {sizes} {limit.soft_seconds}", limit != self.default[name]))
         return lines
 
 
@@ -200,7 +200,7 @@ SPECIAL: tuple[Directive, ...] = (
         "client-output-buffer-limit",
         {
             "normal": BufferLimit(0, 0, 0),
-            "slave": BufferLimit(256 << 20, 64 << 20, 60),
+            "replica": BufferLimit(256 << 20, 64 << 20, 60),
             "pubsub": BufferLimit(32 << 20, 8 << 20, 60),
         },
         MULTI_ARG,

@@ -63,5 +63,12 @@ class OutOfRangeError(CommandError):
     message = "index out of range"
 
 
+def subcommand_error(args: list[bytes]) -> CommandError:
+    """subcommand_error(args) -> the error of a container whose subcommand got arguments that fit no form."""
+    name = args[1][:128].decode("utf-8", "surrogateescape")
+    container = args[0].upper().decode("utf-8", "surrogateescape")
+    return CommandError(f"unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP.")
+
+
 class ProtocolError(Exception):
     """The client broke RESP; it gets `-ERR Protocol error: ...` and is disconnected."""

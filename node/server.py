@@ -17,16 +17,19 @@ from time import perf_counter_ns
 
 import trio
 
+from .auth import password_required, set_authenticated, watch_password
 from .blocking import Blocking
-from .client import GUARD_AUTH, Client
+from .client import Client
 from .clock import Clock
 from .command import GATE_ANY, GATE_WRITE, discover
 from .config import Config
 from .connection import Connection
 from .dispatch import Dispatcher
+from .info import Info
 from .journal import Journal
 from .keyspace import Database, Keyspace
 from .listeners import Listeners
+from .persistence.persistence import Persistence
 from .reactor import Reactor
 from .replication.replication import Replication
 
@@ -85,7 +88,10 @@ class Server:
         self.exit_status = 0
         self.blocking.on_deadline = self._move_timer
         self.cron.append(self._check_clients)
+        self.info = Info(self)
+        watch_password(self)
         self.replication = Replication(self)
+        self.persistence = Persistence(self)
 
     # -- clients
 
@@ -94,10 +100,7 @@ class Server:
         client = connection.client
         client.peer = peer
         client.created_ns = perf_counter_ns()
-        if self.config.requirepass:
-            client.authenticated = False
-            client.guard |= GUARD_AUTH
-            connection.parser.authenticated = False
+        set_authenticated(client, not password_required(self))
         self.clients[client.id] = client
         self.reactor.add(connection.fd, connection)
 
@@ -154,6 +157,15 @@ class Server:
         """open_pause_gate(): the pause is over."""
         self.dispatcher.open_gate("pause")
 
+    @property
+    def loading(self) -> bool:
+        """Whether a data set is being loaded."""
+        return self.persistence.loading is not None
+
+    def reset_stats(self) -> None:
+        """reset_stats(): CONFIG RESETSTAT; the counters of `stats` start anew."""
+        self.stats = Stats()
+
     # -- the journal
 
     def _propagate_expiry(self, database: Database, key: bytes) -> None:
@@ -168,7 +180,8 @@ class Server:
 
     def shutdown_on_signal(self) -> None:
         """shutdown_on_signal(): SIGTERM and SIGINT end the node as SHUTDOWN without arguments does."""
-        self.stop(0)
+        if self.persistence.prepare_shutdown():
+            self.stop(0)
 
     def _move_timer(self) -> None:
         self._timer_moved.set()
