@@ -74,6 +74,8 @@ class TestCluster:
                     *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(home)),
                     *("--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS)),
                     *("--save", "", "--repl-diskless-sync-delay", "0", "--enable-debug-command", "yes"),
+                    # CLUSTER SLOTS leaves replicas out until their first replicated byte, such as a ping.
+                    *("--repl-ping-replica-period", "1"),
                 ],
                 stdout=log,
                 stderr=log,
