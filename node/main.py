@@ -12,6 +12,7 @@ import trio
 from .config import Config, ConfigFileError
 from .listeners import ListenError
 from .logging import configure_logging
+from .persistence.errors import LoadError
 from .server import Server
 
 log = logging.getLogger("pyredis")
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         server = Server(config)
         status = trio.run(_serve, server, strict_exception_groups=True)
-    except ListenError as error:
+    except (ListenError, LoadError) as error:
         log.warning("%s", error)
         sys.exit(1)
     sys.exit(status)

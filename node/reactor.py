@@ -62,8 +62,8 @@ class Reactor:
         self._epoll.modify(fd, events)
 
     def remove(self, fd: int) -> None:
-        """remove(fd) ends it; call it before the descriptor is closed."""
-        if self._handlers.pop(fd, None) is not None:
+        """remove(fd) ends it; call it before the descriptor is closed. Also after `run` has ended."""
+        if self._handlers.pop(fd, None) is not None and not self._epoll.closed:
             self._epoll.unregister(fd)
 
     def schedule(self, handler: Flushable) -> None:

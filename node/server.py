@@ -29,6 +29,7 @@ from .info import Info
 from .journal import Journal
 from .keyspace import Database, Keyspace
 from .listeners import Listeners
+from .migrate_links import MigrateLinks
 from .persistence.persistence import Persistence
 from .reactor import Reactor
 from .replication.replication import Replication
@@ -92,6 +93,9 @@ class Server:
         watch_password(self)
         self.replication = Replication(self)
         self.persistence = Persistence(self)
+        self.migrate_links = MigrateLinks()
+        self.cron.append(lambda: self.migrate_links.drop_idle(self.clock.now_ms))
+        self.at_exit.append(self.migrate_links.close)
 
     # -- clients
 

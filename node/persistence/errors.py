@@ -10,3 +10,7 @@ class RdbFormatError(Exception):
         self.reason = reason
         self.offset = offset
         super().__init__(f"{reason} (at offset {offset})")
+
+
+class LoadError(Exception):
+    """The data set can't be loaded at the start; the text is what is logged before the node exits."""

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from ..parsing import integer_or_none
 from .errors import RdbFormatError
-from .integers import canonical_integer
 
 HEADER_BYTES: Final = 6
 COUNT_UNKNOWN: Final = 65535
@@ -77,7 +77,7 @@ def encode(items: Iterable[bytes]) -> bytes:
         entry = small.get(text)
         if entry is not None:
             append(entry)
-        elif text and text[0] in _INTEGER_STARTS and (value := canonical_integer(text)) is not None:
+        elif text and text[0] in _INTEGER_STARTS and (value := integer_or_none(text)) is not None:
             append(_integer_entry(value))
         elif (length := len(text)) < _SHORT_STRING_BYTES:
             append(prefixes[length] + text + back_lengths[length + 1])

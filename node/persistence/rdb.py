@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from ..parsing import integer_or_none
 from .errors import RdbFormatError
-from .integers import canonical_integer
 from .lzf import decompress
 
 MAGIC: Final = b"REDIS"
@@ -108,7 +108,7 @@ def encode_string(text: bytes | bytearray) -> bytes:
     """encode_string(b"ab") -> b"\\x02ab"; the text of a 32-bit integer is written as that integer. O(n)."""
     size = len(text)
     if 0 < size <= _INTEGER_TEXT_MAX_BYTES and text[0] in _INTEGER_STARTS:
-        value = canonical_integer(text)
+        value = integer_or_none(text)
         if value is not None:
             if -128 <= value < 128:
                 return b"\xc0" + value.to_bytes(1, "little", signed=True)

@@ -6,7 +6,7 @@ bounded, so that a caller can stream them anywhere. The keyspace must not change
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from ..keyspace import Database, Keyspace, Value
@@ -18,6 +18,17 @@ from .encode import ENCODERS
 
 CHUNK_BYTES: Final = 1 << 16
 _SHORT_BYTES: Final = 64
+
+
+class Progress:
+    """How far a snapshot is: `keys_done`, true at each chunk boundary to within one slot."""
+
+    __slots__ = ("after_key", "keys_done")
+
+    def __init__(self, after_key: Callable[[], None] | None = None) -> None:
+        self.keys_done = 0
+        self.after_key = after_key
+        """Called after each key, to slow the snapshot down (rdb-key-save-delay)."""
 
 
 def aux_fields(
@@ -44,6 +55,7 @@ def write_snapshot(
     slots: Iterable[int] | None = None,
     aux: dict[bytes, bytes] | None = None,
     checksum: bool = True,
+    progress: Progress | None = None,
 ) -> Iterator[bytes]:
     """write_snapshot(keyspace, slots=None, aux={}) -> chunks of at most CHUNK_BYTES and some.
 
@@ -51,7 +63,7 @@ def write_snapshot(
     """
     crc = 0
     chosen = None if slots is None else sorted(set(slots))
-    for piece in _body(keyspace, chosen, aux or {}):
+    for piece in _body(keyspace, chosen, aux or {}, progress or Progress()):
         for start in range(0, len(piece), CHUNK_BYTES):
             chunk = piece if len(piece) <= CHUNK_BYTES else piece[start : start + CHUNK_BYTES]
             if checksum:
@@ -60,7 +72,9 @@ def write_snapshot(
     yield crc.to_bytes(8, "little")
 
 
-def _body(keyspace: Keyspace, slots: list[int] | None, aux: dict[bytes, bytes]) -> Iterator[bytes]:
+def _body(
+    keyspace: Keyspace, slots: list[int] | None, aux: dict[bytes, bytes], progress: Progress
+) -> Iterator[bytes]:
     head = [b"%b%04d" % (rdb.MAGIC, rdb.VERSION_WRITTEN)]
     for name, value in aux.items():
         head.append(b"%c%b%b" % (rdb.OPCODE_AUX, rdb.encode_string(name), rdb.encode_string(value)))
@@ -72,7 +86,7 @@ def _body(keyspace: Keyspace, slots: list[int] | None, aux: dict[bytes, bytes]) 
             mappings = [keys for slot in slots if (keys := database.keys_in_slot(slot))]
         if mappings:
             yield _database_header(database, mappings, whole=slots is None)
-            yield from _entries(database, mappings)
+            yield from _entries(database, mappings, progress)
     yield bytes((rdb.OPCODE_EOF,))
 
 
@@ -89,11 +103,13 @@ def _database_header(database: Database, mappings: list[Mapping[Value]], *, whol
     )
 
 
-def _entries(database: Database, mappings: list[Mapping[Value]]) -> Iterator[bytes]:
+def _entries(database: Database, mappings: list[Mapping[Value]], progress: Progress) -> Iterator[bytes]:
     out = bytearray()
     expiry_of = database.expires.get if len(database.expires) else None
     encode_string = rdb.encode_string
     pack_time = rdb.INT64.pack
+    after_key = progress.after_key
+    chunk_bytes = 0 if after_key else CHUNK_BYTES
     for keys in mappings:
         for key, value in keys.items():
             if expiry_of is not None and (when_ms := expiry_of(key)) is not None:
@@ -111,8 +127,11 @@ def _entries(database: Database, mappings: list[Mapping[Value]]) -> Iterator[byt
                         yield piece
                     else:
                         out += piece
-            if len(out) >= CHUNK_BYTES:
+            if len(out) >= chunk_bytes:
                 yield bytes(out)
                 out.clear()
+                if after_key is not None:
+                    after_key()
+        progress.keys_done += len(keys)
     if out:
         yield bytes(out)

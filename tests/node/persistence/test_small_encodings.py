@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyredis_cluster.node.parsing import INT64_MAX, INT64_MIN, integer_or_none
 from pyredis_cluster.node.persistence import intset, listpack, lzf, ziplist, zipmap
 from pyredis_cluster.node.persistence.crc64 import crc64, crc64_by_table
 from pyredis_cluster.node.persistence.errors import RdbFormatError
-from pyredis_cluster.node.persistence.integers import INT64_MAX, INT64_MIN, canonical_integer
 
 INT64 = st.integers(INT64_MIN, INT64_MAX)
 TEXT = st.one_of(
@@ -30,7 +30,7 @@ def encode_ziplist(items: list[bytes]) -> bytes:
     before = start = 0
     for text in items:
         start = len(body)
-        value = canonical_integer(text)
+        value = integer_or_none(text)
         previous = bytes((before,)) if before < 254 else b"\xfe" + struct.pack("<I", before)
         if value is None:
             length = len(text)
@@ -140,13 +140,3 @@ def test_crc64_is_redis_s_polynomial() -> None:
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_crc64_agrees_with_its_definition_and_continues(first: bytes, second: bytes) -> None:
     assert crc64(memoryview(second), crc64(first)) == crc64_by_table(first + second) == crc64(first + second)
-
-
-@given(st.one_of(INT64.map(lambda value: b"%d" % value), TEXT))
-def test_canonical_integers_are_those_that_read_back_the_same(text: bytes) -> None:
-    value = canonical_integer(text)
-    if value is not None:
-        assert b"%d" % value == text
-    else:
-        with contextlib.suppress(ValueError):
-            assert b"%d" % int(text) != text or not INT64_MIN <= int(text) <= INT64_MAX

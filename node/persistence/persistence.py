@@ -1,0 +1,385 @@
+"""The persistence of a node: loading at the start, SAVE and BGSAVE, save points, and what INFO says of them.
+
+Laws: at most one child at a time; the RDB file is replaced only by a complete one; while the last background
+save failed, a node that is configured to save refuses writes (stop-writes-on-bgsave-error).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ..client import GUARD_PRIMARY, Client
+from ..command import GATE_ANY, Command
+from ..errors import CommandError
+from .child import Child, Report, fork, resident_bytes
+from .errors import LoadError, RdbFormatError
+from .files import temporary_path, write_file, write_pipe
+from .loading import FileLoad, log_metadata
+from .writer import Progress, aux_fields, write_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..server import Server
+
+log = logging.getLogger("pyredis")
+
+BGSAVE_RETRY_DELAY_MS: Final = 5000
+"""After a failed background save, the next automatic one waits so long (Redis: CONFIG_BGSAVE_RETRY_DELAY)."""
+REPORT_INTERVAL_NS: Final = 1_000_000_000
+_DISK_ERROR_RANK: Final = 30
+_MISCONF = CommandError(
+    "Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may "
+    "modify the data set are disabled, because this instance is configured to report errors during writes if RDB "
+    "snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the "
+    "RDB error.",
+    "MISCONF",
+)
+Ended = Callable[[bool], None]
+"""Told once whether the child's work succeeded."""
+
+
+class ChildActiveError(OSError):
+    """A child is working already; there is one at a time."""
+
+
+class Persistence:
+    """`save()`, `bgsave()`, `load()`; `info()` for INFO's persistence section."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.child: Child | None = None
+        self.saves = 0
+        self.last_save_ms = server.clock.now_ms
+        self.last_save_ok = True
+        self.last_duration_seconds = -1
+        self.last_cow_bytes = 0
+        self.last_fork_us = 0
+        self.keys_loaded = 0
+        self.keys_expired = 0
+        self.loading: FileLoad | None = None
+        self.scheduled = False
+        """BGSAVE SCHEDULE: one is due as soon as no child is working."""
+        self._saved_dirty = server.keyspace.dirty
+        self._dirty_at_fork = 0
+        self._child_keys = 0
+        self._child_started_ms = 0
+        self._last_try_ms = 0
+        server.cron.append(self.cron)
+        server.before_serving.append(self.load)
+        server.at_exit.append(self.close)
+        for name in ("save", "stop-writes-on-bgsave-error"):
+            server.config.on_change(name, self.update_gate)
+
+    @property
+    def rdb_path(self) -> Path:
+        """Where the RDB file is: `dbfilename` in the working directory, which is `dir`."""
+        return Path(self.server.config.dbfilename)
+
+    @property
+    def child_active(self) -> bool:
+        """Whether a forked child is working."""
+        return self.child is not None
+
+    @property
+    def changes(self) -> int:
+        """Changes since the last save (rdb_changes_since_last_save)."""
+        return self.server.keyspace.dirty - self._saved_dirty
+
+    # -- snapshots
+
+    def _snapshot(self, progress: Progress | None = None) -> Iterator[bytes]:
+        """The chunks of a snapshot as of now, with the history that it belongs to."""
+        replication = self.server.replication
+        has_history = replication.link is not None or replication.primary.backlog is not None
+        aux = aux_fields(
+            now_ms=self.server.clock.now_ms,
+            used_memory_bytes=resident_bytes(),
+            repl_id=replication.identity.replid if has_history else "",
+            repl_offset=self.server.journal.offset,
+            stream_database=max(0, self.server.journal.database),
+        )
+        checksum = self.server.config.rdbchecksum
+        return write_snapshot(self.server.keyspace, aux=aux, checksum=checksum, progress=progress)
+
+    def save(self) -> bool:
+        """save() -> whether the RDB file was written, here and now (SAVE). Blocks. O(data)."""
+        self.saves += 1
+        try:
+            fsync = self.server.config.rdb_save_incremental_fsync
+            write_file(self.rdb_path, self._snapshot(), incremental_fsync=fsync)
+        except OSError as error:
+            log.warning("Failed saving the DB: %s", error)
+            return False
+        log.info("DB saved on disk")
+        self._saved(self.server.keyspace.dirty)
+        return True
+
+    def _saved(self, dirty: int) -> None:
+        self._saved_dirty = dirty
+        self.last_save_ms = self.server.clock.now_ms
+        self.last_save_ok = True
+        self.update_gate()
+
+    def bgsave(self, on_end: Ended = lambda ok: None) -> None:
+        """bgsave(on_end) begins to write the RDB file in a child. Raises OSError, also if a child is active."""
+        path, fsync = self.rdb_path, self.server.config.rdb_save_incremental_fsync
+
+        def work(report: Report) -> None:
+            write_file(path, self._reported(report), incremental_fsync=fsync)
+
+        def ended(child: Child) -> None:
+            self._save_ended(child)
+            on_end(child.error is None)
+
+        if self.child is None:
+            self._last_try_ms = self.server.clock.now_ms
+            self._dirty_at_fork = self.server.keyspace.dirty
+        try:
+            self._fork(work, ended)
+        except ChildActiveError:
+            raise
+        except OSError as error:
+            log.warning("Can't save in background: fork: %s", error.strerror)
+            self._failed()
+            raise
+        assert self.child is not None
+        log.info("Background saving started by pid %d", self.child.pid)
+
+    def fork_to_pipe(self, write_fd: int, on_end: Ended = lambda ok: None) -> None:
+        """fork_to_pipe(fd, on_end): a child writes the snapshot to a blocking descriptor. Raises OSError.
+
+        The caller closes its `fd` after the call, so that the reader sees the end when the child's is closed.
+        """
+
+        def work(report: Report) -> None:
+            write_pipe(write_fd, self._reported(report))
+
+        def ended(child: Child) -> None:
+            if child.error is None:
+                log.info("Background RDB transfer terminated with success")
+            else:
+                log.warning("Background transfer error: %s", child.error)
+            on_end(child.error is None)
+
+        self._fork(work, ended, write_fd)
+        assert self.child is not None
+        log.info("Background RDB transfer started by pid %d", self.child.pid)
+
+    def _fork(self, work: Callable[[Report], None], ended: Callable[[Child], None], *keep: int) -> None:
+        if self.child is not None:
+            raise ChildActiveError("a child is working already")
+
+        def on_end(child: Child) -> None:
+            self.child = None
+            self.last_cow_bytes = child.cow_bytes
+            seconds = (self.server.clock.now_ms - self._child_started_ms) // 1000
+            self.last_duration_seconds = max(0, seconds)
+            ended(child)
+
+        self.child = fork(self.server.reactor, work, on_end, keep)
+        self.saves += 1
+        self.last_fork_us = self.child.fork_us
+        self._child_started_ms = self.server.clock.now_ms
+        self._child_keys = sum(map(len, self.server.keyspace.databases))
+
+    def _reported(self, report: Report) -> Iterator[bytes]:
+        """In the child: the snapshot's chunks, with a report now and then and one at the end."""
+        delay_us = self.server.config.rdb_key_save_delay
+        progress = Progress((lambda: time.sleep(delay_us / 1e6)) if delay_us > 0 else None)
+        reported_ns = time.monotonic_ns()
+        for chunk in self._snapshot(progress):
+            yield chunk
+            if time.monotonic_ns() - reported_ns > REPORT_INTERVAL_NS:
+                reported_ns = time.monotonic_ns()
+                report(progress.keys_done)
+        report(progress.keys_done)
+
+    def _save_ended(self, child: Child) -> None:
+        if child.error is None:
+            log.info("Background saving terminated with success")
+            self._saved(self._dirty_at_fork)
+            return
+        with contextlib.suppress(OSError):
+            os.unlink(temporary_path(child.pid))
+        log.warning("Background saving error: %s", child.error)
+        if not child.killed:
+            self._failed()
+
+    def _failed(self) -> None:
+        self.last_save_ok = False
+        self.update_gate()
+
+    def kill_child(self) -> None:
+        """kill_child() ends the child, if there is one; its end is no failure."""
+        if self.child is not None:
+            self.child.kill()
+
+    # -- stop-writes-on-bgsave-error
+
+    def update_gate(self) -> None:
+        """update_gate(): refuse writes while saving is configured, wanted for writes, and failing."""
+        config = self.server.config
+        if config.stop_writes_on_bgsave_error and config.save and not self.last_save_ok:
+            self.server.dispatcher.close_gate("misconf", GATE_ANY, _DISK_ERROR_RANK, self._refuse_write)
+        else:
+            self.server.dispatcher.open_gate("misconf")
+
+    @staticmethod
+    def _refuse_write(client: Client, command: Command) -> CommandError | None:
+        refused = (command.is_write or command.name == "ping") and not client.guard & GUARD_PRIMARY
+        return _MISCONF if refused else None
+
+    # -- loading
+
+    def load(self) -> None:
+        """load(): the RDB file into the empty keyspace, if there is one. Raises LoadError."""
+        started_ns = time.monotonic_ns()
+        expired_before_ms = None if self.server.replication.is_replica else self.server.clock.update()
+        load = self._file_load(expired_before_ms)
+        try:
+            load.run()
+        except FileNotFoundError:
+            return
+        except (OSError, RdbFormatError) as error:
+            raise LoadError(f"Fatal error loading the DB, check server logs. {self.rdb_path}: {error}") from error
+        self._loaded(load)
+        self.data_replaced()
+        log.info("DB loaded from disk: %.3f seconds", (time.monotonic_ns() - started_ns) / 1e9)
+        self._restore_history(load.reader.aux)
+
+    def _file_load(self, expired_before_ms: int | None, *, may_replace: bool = False) -> FileLoad:
+        config = self.server.config
+        return FileLoad(
+            self.rdb_path,
+            self.server.keyspace,
+            config,
+            expired_before_ms=expired_before_ms,
+            may_replace=may_replace,
+            verify_checksum=config.rdbchecksum,
+        )
+
+    def _loaded(self, load: FileLoad) -> None:
+        self.keys_loaded = load.keys_loaded
+        self.keys_expired = load.keys_expired
+        log_metadata(load.reader, self.server.clock.now_ms)
+        log.info("Done loading RDB, keys loaded: %d, keys expired: %d.", load.keys_loaded, load.keys_expired)
+
+    def _restore_history(self, aux: dict[bytes, bytes]) -> None:
+        """A file that names the history it belongs to lets this node, or its replicas, go on from there."""
+        replid = aux.get(b"repl-id", b"")
+        offset = aux.get(b"repl-offset", b"")
+        database = aux.get(b"repl-stream-db", b"0")
+        in_range = database.isdigit() and int(database) < len(self.server.keyspace.databases)
+        if len(replid) == 40 and replid.isalnum() and offset.isdigit() and in_range:
+            self.server.replication.restore(replid.decode(), int(offset), int(database))
+
+    def data_replaced(self) -> None:
+        """data_replaced(): the keyspace is as it was saved or received; nothing is to be saved."""
+        self._saved_dirty = self.server.keyspace.dirty
+
+    def reload(self, *, save: bool = True, flush: bool = True, merge: bool = False) -> bool:
+        """reload() -> whether saving the data set, emptying it and loading the file worked (DEBUG RELOAD)."""
+        if save and not self.save():
+            return False
+        if flush:
+            self.server.keyspace.flush()
+        expired_before_ms = None if self.server.replication.is_replica else self.server.clock.now_ms
+        load = self._file_load(expired_before_ms, may_replace=merge)
+        try:
+            load.run()
+        except (OSError, RdbFormatError) as error:
+            log.warning("DEBUG RELOAD failed: %s", error)
+            return False
+        self._loaded(load)
+        log.info("DB reloaded by DEBUG RELOAD")
+        return True
+
+    # -- what commands and cron do
+
+    def flushed_all(self) -> None:
+        """flushed_all(): FLUSHALL ran. A running save is of no use any more, and the file must be empty too."""
+        self.kill_child()
+        if self.server.config.save:
+            self.save()
+
+    def prepare_shutdown(self, save: bool | None = None) -> bool:
+        """prepare_shutdown(save) -> whether the node may end; False if a save that is wanted failed.
+
+        None saves if save points are configured (SHUTDOWN without SAVE and NOSAVE). The child is killed.
+        """
+        if self.child is not None:
+            log.warning("There is a child saving an .rdb. Killing it!")
+            self.close()
+        wanted = bool(self.server.config.save) if save is None else save
+        if not wanted:
+            return True
+        log.info("Saving the final RDB snapshot before exiting.")
+        if self.save():
+            return True
+        log.warning("Error trying to save the DB, can't exit.")
+        return False
+
+    def close(self) -> None:
+        """close(): kill the child and wait for its end."""
+        if self.child is not None:
+            child = self.child
+            child.kill()
+            child.wait()
+
+    def cron(self) -> None:
+        """cron(): save points, and a scheduled BGSAVE."""
+        if self.child is not None:
+            return
+        now_ms = self.server.clock.now_ms
+        may_try = self.last_save_ok or now_ms - self._last_try_ms > BGSAVE_RETRY_DELAY_MS
+        if not may_try:
+            return
+        for seconds, changes in self.server.config.save:
+            if self.changes >= changes and now_ms - self.last_save_ms > seconds * 1000:
+                log.info("%d changes in %d seconds. Saving...", changes, seconds)
+                self.scheduled = True
+                break
+        if self.scheduled:
+            with contextlib.suppress(OSError):  # logged and remembered by bgsave; tried again later
+                self.bgsave()
+                self.scheduled = False
+
+    # -- INFO
+
+    def info(self) -> dict[str, str | int]:
+        """info() -> the fields of INFO's persistence section that are about RDB files, in Redis's order."""
+        child = self.child
+        now_ms = self.server.clock.now_ms
+        running_seconds = (now_ms - self._child_started_ms) // 1000 if child is not None else -1
+        return {
+            "loading": int(self.loading is not None),
+            "async_loading": 0,
+            "current_cow_peak": child.cow_bytes if child is not None else 0,
+            "current_cow_size": child.cow_bytes if child is not None else 0,
+            "current_cow_size_age": 0,
+            "current_fork_perc": self._fork_percent(),
+            "current_save_keys_processed": child.keys_done if child is not None else 0,
+            "current_save_keys_total": self._child_keys if child is not None else 0,
+            "rdb_changes_since_last_save": self.changes,
+            "rdb_bgsave_in_progress": int(child is not None),
+            "rdb_last_save_time": self.last_save_ms // 1000,
+            "rdb_last_bgsave_status": "ok" if self.last_save_ok else "err",
+            "rdb_last_bgsave_time_sec": self.last_duration_seconds,
+            "rdb_current_bgsave_time_sec": running_seconds,
+            "rdb_saves": self.saves,
+            "rdb_last_cow_size": self.last_cow_bytes,
+            "rdb_last_load_keys_expired": self.keys_expired,
+            "rdb_last_load_keys_loaded": self.keys_loaded,
+        }
+
+    def _fork_percent(self) -> str:
+        if self.child is None or not self._child_keys:
+            return "0.00"
+        return f"{self.child.keys_done * 100 / self._child_keys:.2f}"
