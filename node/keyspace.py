@@ -81,13 +81,13 @@ class Keyspace:
         """(database index, key) of changed keys that parked clients wait for, in order."""
         self.on_expired: Callable[[Database, bytes], None] = lambda database, key: None
         """Called when a primary deleted an expired key: propagates the deletion."""
-        self.on_deleted: Callable[[Value], None] | None = None
-        """Called with large values that were unlinked, to be freed in small steps."""
+        self.free_later: Callable[[object], None] | None = None
+        """Called with what was unlinked or flushed lazily, to be freed in small steps; None frees it at once."""
         self.databases = [Database(self, index) for index in range(database_count)]
 
-    def flush(self) -> int:
+    def flush(self, lazily: bool = False) -> int:
         """flush() -> how many keys there were in all databases; none are left."""
-        return sum(database.flush() for database in self.databases)
+        return sum(database.flush(lazily) for database in self.databases)
 
     def swap(self, first: int, second: int) -> None:
         """swap(0, 1) exchanges two databases' contents (SWAPDB); clients keep their database numbers."""
@@ -118,7 +118,7 @@ class Database:
         """read(key) -> the value for a reading command, or None; counts a keyspace hit or miss. O(1)."""
         slot = crc_hqx(hash_tag(key) if b"{" in key else key, 0) & 16383
         value = self.slots[slot].get(key)
-        if value is not None and not (self.expires._when and self._expire_if_due(key)):
+        if value is not None and not (self.expires.count and self._expire_if_due(key)):
             self.keyspace.hits += 1
             return value
         self.keyspace.misses += 1
@@ -128,7 +128,7 @@ class Database:
         """find(key) -> the value for a writing command, or None; no statistics. O(1)."""
         slot = crc_hqx(hash_tag(key) if b"{" in key else key, 0) & 16383
         value = self.slots[slot].get(key)
-        if value is None or (self.expires._when and self._expire_if_due(key)):
+        if value is None or (self.expires.count and self._expire_if_due(key)):
             return None
         return value
 
@@ -163,7 +163,7 @@ class Database:
 
     def set(self, key: bytes, value: Value) -> None:
         """set(key, value) stores a value, whatever was there, and drops its time to live. O(1)."""
-        if self.expires._when:
+        if self.expires.count:
             self.expires.discard(key)
         self.put(key, value)
 
@@ -194,7 +194,7 @@ class Database:
         if value is None:
             return None
         self.size -= 1
-        if self.expires._when:
+        if self.expires.count:
             self.expires.discard(key)
         self.modified(key)
         return value
@@ -213,13 +213,19 @@ class Database:
         self.keyspace.expired_keys += 1
         self.keyspace.on_expired(self, key)
 
-    def flush(self) -> int:
-        """flush() -> how many keys there were; the database is empty now. WATCHed keys fail, as in FLUSHDB."""
+    def flush(self, lazily: bool = False) -> int:
+        """flush() -> how many keys there were; the database is empty now. WATCHed keys fail, as in FLUSHDB.
+
+        O(n), or O(1) with `lazily`, which leaves the freeing to `Keyspace.free_later`.
+        """
         removed = self.size
         for key, watches in self.watched.items():
             if self.peek(key) is not None:
                 for watch in watches:
                     watch.failed = True
+        if lazily and removed and self.keyspace.free_later is not None:
+            self.keyspace.free_later([*filter(None, self.slots)])
+            self.keyspace.free_later(self.expires)
         self.slots = [_NO_KEYS] * SLOT_COUNT
         self.expires = ExpiryIndex()
         self.size = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .errors import SyntaxError_
 from .glob import Matcher, matcher
 from .parsing import parse_integer
+from .reply import bulk_array
 
 SCAN_COUNT_DEFAULT = 10
 
@@ -34,3 +35,9 @@ def parse_scan_options(args: list[bytes], first: int) -> tuple[int, Matcher | No
         else:
             raise SyntaxError_
     return count, match
+
+
+def scan_reply(cursor: int, texts: list[bytes]) -> bytes:
+    """scan_reply(7, [b"a", ...]) -> the reply of every SCAN command: the next cursor, and the elements."""
+    position = b"%d" % cursor
+    return b"*2\r\n$%d\r\n%b\r\n%b" % (len(position), position, bulk_array(texts))

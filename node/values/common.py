@@ -22,15 +22,15 @@ def type_name(value: Any) -> bytes:
     return name
 
 
-def encoding(value: Any) -> str:
-    """encoding(value) -> what OBJECT ENCODING answers: "int", "embstr", "raw", "listpack", ..."""
+def encoding(value: Any) -> bytes:
+    """encoding(value) -> what OBJECT ENCODING answers: b"int", b"embstr", b"raw", b"listpack", ..."""
     if type(value) is bytes:
         if len(value) <= INT64_MAX_CHARS and integer_or_none(value) is not None:
-            return "int"
-        return "embstr" if len(value) <= EMBEDDED_STRING_MAX_BYTES else "raw"
+            return b"int"
+        return b"embstr" if len(value) <= EMBEDDED_STRING_MAX_BYTES else b"raw"
     if type(value) is bytearray:
-        return "raw"
-    name: str = value.encoding
+        return b"raw"
+    name: bytes = value.encoding
     return name
 
 

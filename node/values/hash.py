@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from .table import DICT_MAX_ENTRIES, Mapping, Table
 
-LISTPACK = "listpack"
-HASHTABLE = "hashtable"
+LISTPACK = b"listpack"
+HASHTABLE = b"hashtable"
 
 
 class Hash:
@@ -49,6 +49,10 @@ class Hash:
         if size > DICT_MAX_ENTRIES and type(fields) is dict:
             self.fields = Table(fields)
         return size != before
+
+    def convert(self) -> None:
+        """convert(): it is a hashtable from now on, whatever its size (a command that brings many fields)."""
+        self.encoding = HASHTABLE
 
     def copy(self) -> Hash:
         """copy() -> an independent hash of the same fields and encoding. O(n)."""
