@@ -1,0 +1,132 @@
+"""The reactor on real sockets: pipelines, fragments, garbage, limits, parked clients, many clients."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyredis_cluster.client.connection import Connection
+from pyredis_cluster.client.resp import encode_command
+
+Processes = Any
+
+TIMEOUT_S = 5.0
+
+
+def connect(port: int) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+    sock.settimeout(TIMEOUT_S)
+    return sock
+
+
+def receive(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        chunk = sock.recv(size - len(data))
+        if not chunk:
+            break
+        data += chunk
+    return data
+
+
+def test_a_pipeline_larger_than_a_batch_is_answered_in_order(processes: Processes) -> None:
+    node = processes.node()
+    count = 5000
+    with Connection("127.0.0.1", node.port) as link:
+        replies = link.pipeline([("SET", f"k{i}", i) for i in range(count)] + [("GET", f"k{i}") for i in range(count)])
+    assert replies == [b"OK"] * count + [b"%d" % i for i in range(count)]
+
+
+def test_a_value_of_many_megabytes_comes_back_whole(processes: Processes) -> None:
+    node = processes.node()
+    value = bytes(range(256)) * 40_000
+    with Connection("127.0.0.1", node.port) as link:
+        assert link.call("SET", "k", value) == b"OK"
+        assert link.call("GET", "k") == value
+
+
+def test_commands_behind_a_parked_one_run_after_it(processes: Processes) -> None:
+    node = processes.node()
+    with connect(node.port) as sock:
+        sock.sendall(encode_command([b"BLPOP", b"q", b"0"]) + encode_command([b"SET", b"after", b"1"]))
+        assert node.call("GET", "after") is None
+        assert node.call("RPUSH", "q", "x") == 1
+        expected = b"*2\r\n$1\r\nq\r\n$1\r\nx\r\n+OK\r\n"
+        assert receive(sock, len(expected)) == expected
+    assert node.call("GET", "after") == b"1"
+
+
+def test_maxclients_refuses_with_redis_error(processes: Processes) -> None:
+    node = processes.node(maxclients="2")
+    with connect(node.port) as one, connect(node.port) as two:
+        for sock in (one, two):
+            sock.sendall(b"PING\r\n")
+            assert receive(sock, 7) == b"+PONG\r\n"
+        with connect(node.port) as three:
+            assert receive(three, 100) == b"-ERR max number of clients reached\r\n"
+
+
+def test_a_protocol_error_answers_what_came_before_and_closes(processes: Processes) -> None:
+    node = processes.node()
+    with connect(node.port) as sock:
+        sock.sendall(b"PING\r\n*1\r\n:5\r\n")
+        assert receive(sock, 1000) == b"+PONG\r\n-ERR Protocol error: expected '$', got ':'\r\n"
+
+
+def test_a_unix_socket_serves_too(processes: Processes) -> None:
+    node = processes.node(unixsocket="node.sock")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(node.directory / "node.sock"))
+        sock.sendall(b"PING\r\n")
+        assert receive(sock, 7) == b"+PONG\r\n"
+
+
+def test_an_output_limit_closes_a_client_that_does_not_read(processes: Processes) -> None:
+    node = processes.node(client_output_buffer_limit="normal 1mb 0 0")
+    node.call("SET", "k", b"x" * 100_000)
+    count = 1000
+    received = 0
+    with connect(node.port) as sock, suppress(ConnectionError):
+        sock.sendall(encode_command([b"GET", b"k"]) * count)
+        while data := sock.recv(1 << 20):
+            received += len(data)
+    assert received < count * 100_000
+    assert node.call("PING") == b"PONG"
+
+
+@pytest.fixture(scope="module")
+def fuzzed(module_processes: Processes) -> Any:
+    return module_processes.node()
+
+
+fragments = st.lists(
+    st.one_of(
+        st.binary(min_size=1, max_size=60),
+        st.lists(st.binary(max_size=12), min_size=1, max_size=4).map(encode_command),
+        st.sampled_from([b"*3\r\n", b"$5\r\n", b"*-1\r\n", b"$-1\r\n", b"*99999999\r\n", b"\r\n", b"GET ", b'"']),
+        st.lists(
+            st.sampled_from([b"SET", b"GET", b"LPUSH", b"ZADD", b"HSET", b"a", b"1", b"-1", b"inf", b"MULTI", b"EXEC"]),
+            min_size=1, max_size=5,
+        ).map(encode_command),
+    ),
+    min_size=1, max_size=8,
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=fragments)
+def test_any_bytes_give_replies_or_a_close_and_no_traceback(fuzzed: Any, parts: list[bytes]) -> None:
+    with connect(fuzzed.port) as sock:
+        with suppress(OSError):
+            for part in parts:
+                sock.sendall(part)
+            sock.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionError):
+            while sock.recv(65536):
+                pass
+    assert fuzzed.call("PING") == b"PONG"
+    assert "Traceback" not in fuzzed.log()
