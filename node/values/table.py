@@ -214,11 +214,13 @@ class Table(Generic[V]):
         if not self._size:
             raise KeyError("random_key of an empty table")
         bound = SAMPLE_BOUND_FACTOR * self._size
+        partitions, depths, mask = self._partitions, self._depths, self._mask
+        random = rng.random
         while True:
-            index = rng.getrandbits(_HASH_BITS) & self._mask
-            partition = self._partitions[index]
-            if partition and rng.randrange(bound) < len(partition) << self._depths[index]:
-                return next(islice(partition, rng.randrange(len(partition)), None))
+            index = rng.getrandbits(_HASH_BITS) & mask
+            partition = partitions[index]
+            if random() * bound < len(partition) << depths[index]:
+                return next(islice(partition, int(random() * len(partition)), None))
 
     def _check(self) -> None:
         """Assert the laws; tests call this after each operation."""
@@ -260,4 +262,4 @@ def random_key(mapping: Mapping[V], rng: Random) -> bytes:
         return mapping.random_key(rng)
     if not mapping:
         raise KeyError("random_key of an empty mapping")
-    return next(islice(mapping, rng.randrange(len(mapping)), None))
+    return next(islice(mapping, int(rng.random() * len(mapping)), None))
