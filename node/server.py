@@ -32,6 +32,7 @@ from .listeners import Listeners
 from .migrate_links import MigrateLinks
 from .persistence.persistence import Persistence
 from .reactor import Reactor
+from .reclaiming import Reclaimer
 from .replication.replication import Replication
 
 log = logging.getLogger("pyredis")
@@ -93,6 +94,8 @@ class Server:
         watch_password(self)
         self.replication = Replication(self)
         self.persistence = Persistence(self)
+        self.reclaimer = Reclaimer(self)
+        self.tasks.append(self.reclaimer.run)
         self.migrate_links = MigrateLinks()
         self.cron.append(lambda: self.migrate_links.drop_idle(self.clock.now_ms))
         self.at_exit.append(self.migrate_links.close)
