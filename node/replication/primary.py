@@ -240,7 +240,9 @@ class PrimarySide:
         config = self.server.config
         now_ms = self.server.clock.now_ms
         self._drop_silent(now_ms, config.repl_timeout * 1000)
-        if self.links and now_ms - self._last_ping_ms >= config.repl_ping_replica_period * 1000:
+        if not self.links:
+            self._last_ping_ms = now_ms
+        elif now_ms - self._last_ping_ms >= config.repl_ping_replica_period * 1000:
             self._last_ping_ms = now_ms
             if not self.server.replication.is_replica:
                 self.server.journal.append(max(self.server.journal.database, 0), [b"PING"])
