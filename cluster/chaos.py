@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from .admin import Access
 from .check import plan_repairs
 from .errors import OperatorError
-from .faults import FAULTS, Arena, Fault, FaultReport, count_lost, run_fault
+from .faults import FAULTS, Arena, Fault, FaultReport, find_lost, run_fault
 from .launcher import LocalCluster
-from .load import DEFAULT_RATE_PER_S, RecordedLoad, make_groups
 from .topology import Topology, read_topology
-
-TAGS_EACH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +36,6 @@ class ChaosReport:
         )
 
 
-def open_load(
-    cluster: LocalCluster, access: Access, rate_per_s: float = DEFAULT_RATE_PER_S, seed: int = 0
-) -> RecordedLoad:
-    """open_load(cluster, access, rate_per_s, seed) -> a RecordedLoad with a group of keys for each shard."""
-    with read_topology(cluster.addresses, access) as topology:
-        slots = {str(member.address): member.myself.slots for member in topology.primaries}
-    groups = make_groups(dict(slots), TAGS_EACH)
-    return RecordedLoad(cluster.addresses, access, groups, rate_per_s, seed)
-
-
 def run_chaos(
     cluster: LocalCluster,
     access: Access,
@@ -66,28 +53,31 @@ def run_chaos(
     rng = random.Random(seed)
     reports: list[FaultReport] = []
     started = time.monotonic()
-    with open_load(cluster, access, rate_per_s, seed) as load:
-        arena = Arena(cluster, access, load, rng)
-        queue: list[Fault] = []
+    arena = Arena(cluster, access, rng, rate_per_s)
+    queue: list[Fault] = []
+    try:
         while time.monotonic() - started < duration_s:
             queue = queue or rng.sample(list(faults), len(faults))
             report = run_fault(arena, queue.pop())
             reports.append(report)
             tell(report)
-    writes = load.acknowledged()
+    except BaseException:
+        arena.revive()
+        raise
+    writes = [write for load in arena.loads for write in load.acknowledged()]
     with read_topology(cluster.addresses, access) as topology:
-        lost = count_lost(topology, writes)
+        lost = find_lost(topology, writes)
         doubled = plan_repairs(topology)
         _remove(topology, [(write.key, write.slot) for write in writes])
     return ChaosReport(
         faults=tuple(reports),
         duration_s=time.monotonic() - started,
         writes=len(writes),
-        reads=load.read_count,
-        failed_requests=load.error_count,
+        reads=sum(report.reads for report in reports),
+        failed_requests=sum(report.failed_requests for report in reports),
         lost=len(lost),
         doubled_slots=len(doubled),
-        first_errors=tuple(text for _, text in load.errors),
+        first_errors=tuple(text for report in reports for text in report.errors),
     )
 
 

@@ -11,12 +11,10 @@ from rich.text import Text
 
 from .admin import Access
 from .chaos import ChaosReport, choose_faults, run_chaos
-from .faults import FAULTS, FaultReport
+from .faults import FAULTS, SEED_MAX, FaultReport
 from .launcher import LocalCluster
 from .load import DEFAULT_RATE_PER_S
 from .options import Operator, with_local
-
-SEED_MAX = 2**32
 
 
 @click.command()

@@ -9,27 +9,38 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+
+from pyredis_cluster.client.errors import ClientError
 
 from . import processes
 from .admin import Access, NodeLink
 from .check import plan_repairs
 from .errors import ClusterUnready, OperatorError
 from .launcher import LocalCluster, LocalNode
-from .load import Acknowledged, RecordedLoad, longest_gap_s, lost_writes
+from .load import (
+    DEFAULT_RATE_PER_S,
+    Acknowledged,
+    RecordedLoad,
+    longest_gap_s,
+    lost_writes,
+    make_groups,
+)
 from .membership import fail_over
 from .plan import reshard_plan
 from .reshard import Progress, Resharder, goals_of
 from .topology import Member, Topology, read_topology
-from .waiting import unready, wait_for, wait_until_members
+from .waiting import unready, wait_until_members
 
 HEAL_TIMEOUT_S = 60.0
-OUTAGE_MAX_S = 30.0
+TAGS_EACH = 64
+SEED_MAX = 2**32
 RESHARD_SLOTS = 200
 RESHARD_JOIN_TIMEOUT_S = 90.0
 # Time of undisturbed load after a fault: what is late shows up in it.
 SETTLE_S = 0.5
+WARM_UP_S = 0.3
 
 
 @dataclass(slots=True)
@@ -43,11 +54,14 @@ class FaultReport:
     other_gap_s: float = 0.0
     heal_s: float = 0.0
     writes: int = 0
+    reads: int = 0
     lost: int = 0
     failed_requests: int = 0
     doubled_slots: int = 0
     lossless: bool = False
     ended_s: float = 0.0
+    errors: list[str] = field(default_factory=list)
+    missing_reads: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -65,11 +79,21 @@ class Arena:
 
     cluster: LocalCluster
     access: Access
-    load: RecordedLoad
     rng: random.Random = field(default_factory=random.Random)
+    rate_per_s: float = DEFAULT_RATE_PER_S
+    loads: list[RecordedLoad] = field(default_factory=list)
 
     def read(self) -> Topology:
         return read_topology(self.cluster.addresses, self.access)
+
+    def open_load(self, topology: Topology) -> RecordedLoad:
+        """open_load(topology) -> a further load, not begun yet, with a writer for each shard."""
+        slots: dict[str, Iterable[int]] = {str(member.address): member.myself.slots for member in topology.primaries}
+        groups = make_groups(slots, len(self.loads), TAGS_EACH)
+        seed = self.rng.randrange(SEED_MAX)
+        load = RecordedLoad(self.cluster.addresses, self.access, groups, self.rate_per_s, seed)
+        self.loads.append(load)
+        return load
 
     def shards(self, topology: Topology) -> list[tuple[Member, list[Member]]]:
         """shards(topology) -> primaries with slots and the replicas that could take over, in random order."""
@@ -98,27 +122,21 @@ class Arena:
         """restart_dead(): start every node of the cluster that does not run."""
         self.cluster.start([node for node in self.cluster.nodes if not node.alive], self.access)
 
-    def wait_until_healed(self) -> float:
-        """wait_until_healed() -> the seconds until all nodes say ok, agree, and are in sync."""
-        started = time.monotonic()
+    def revive(self) -> None:
+        """revive(): let every node go on that is frozen, and start every one that is dead."""
+        for node in self.cluster.nodes:
+            if node.process is not None:
+                processes.send_signal(node.process, signal.SIGCONT)
+        self.restart_dead()
+
+    def wait_until_healed(self) -> None:
+        """wait_until_healed(): until all nodes say ok, agree, and are in sync. ClusterUnready."""
         links = [NodeLink(address, self.access) for address in self.cluster.addresses]
         try:
             wait_until_members(links, unready, HEAL_TIMEOUT_S)
         finally:
             for link in links:
                 link.close()
-        return time.monotonic() - started
-
-    def wait_until_writable(self, slots: frozenset[int]) -> None:
-        """wait_until_writable(slots): until the load has had a success on each slot's shard from now on."""
-        since = time.monotonic()
-
-        def missing() -> str | None:
-            if self.load.last_success_s(slots) > since:
-                return None
-            return "no write to the slots that were hit has succeeded"
-
-        wait_for(missing, OUTAGE_MAX_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,40 +151,50 @@ class Fault:
 
 
 def run_fault(arena: Arena, fault: Fault) -> FaultReport:
-    """run_fault(arena, fault) -> FaultReport, when the cluster is whole again. ClusterUnready if it does not heal."""
-    report = FaultReport(fault.name, "", time.monotonic(), lossless=fault.lossless)
-    errors_before = arena.load.error_count
-    with arena.read() as topology:
+    """run_fault(arena, fault) -> FaultReport, when the cluster is whole again. OperatorError if it does not heal."""
+    with arena.read() as topology, arena.open_load(topology) as load:
+        time.sleep(WARM_UP_S)
         groups = [frozenset(member.myself.slots) for member in topology.primaries if member.myself.slot_count]
+        report = FaultReport(fault.name, "", time.monotonic(), lossless=fault.lossless)
         hit = fault.inflict(arena, topology)
-    for slots in groups:
-        if slots & hit.slots:
-            arena.wait_until_writable(slots & hit.slots)
-    hit.recover()
-    report.heal_s = arena.wait_until_healed()
-    time.sleep(SETTLE_S)
-    report.detail, report.ended_s = hit.detail, time.monotonic()
-    _measure(arena, report, hit, groups)
-    report.failed_requests = arena.load.error_count - errors_before
+        _await_writes(load, [slots & hit.slots for slots in groups])
+        recovering_s = time.monotonic()
+        hit.recover()
+        arena.wait_until_healed()
+        report.heal_s = time.monotonic() - recovering_s
+        time.sleep(SETTLE_S)
+        report.detail, report.ended_s = hit.detail, time.monotonic()
+    _measure(arena, load, report, hit, groups)
     return report
 
 
-def _measure(arena: Arena, report: FaultReport, hit: Hit, groups: list[frozenset[int]]) -> None:
+def _await_writes(load: RecordedLoad, groups: Iterable[frozenset[int]]) -> None:
+    for slots in groups:
+        if slots:
+            try:
+                load.probe(slots)
+            except ClientError as error:
+                raise ClusterUnready(f"the slots that were hit can't be written to: {error}") from error
+
+
+def _measure(arena: Arena, load: RecordedLoad, report: FaultReport, hit: Hit, groups: list[frozenset[int]]) -> None:
     since, until = report.started_s, report.ended_s
-    writes = arena.load.acknowledged(since, until)
-    report.writes = len(writes)
+    writes = load.acknowledged()
+    report.writes, report.reads, report.failed_requests = len(writes), load.read_count, load.error_count
+    report.errors = [text for _, text in load.errors]
+    report.missing_reads = load.missing_reads
     for slots in groups:
         for part, attribute in ((slots & hit.slots, "hit_gap_s"), (slots - hit.slots, "other_gap_s")):
             if any(write.slot in part for write in writes):
                 gap = longest_gap_s(writes, part, since, until)
                 setattr(report, attribute, max(getattr(report, attribute), gap))
     with arena.read() as topology:
-        report.lost = len(count_lost(topology, writes))
+        report.lost = len(find_lost(topology, writes))
         report.doubled_slots = len(plan_repairs(topology))
 
 
-def count_lost(topology: Topology, writes: list[Acknowledged]) -> list[Acknowledged]:
-    """count_lost(topology, writes) -> those whose key its slot's primary does not have."""
+def find_lost(topology: Topology, writes: Sequence[Acknowledged]) -> list[Acknowledged]:
+    """find_lost(topology, writes) -> those whose key its slot's primary does not have."""
     links = {slot: topology.members[owner].link for slot, owner in topology.owners.items()}
     return lost_writes(writes, links)
 

@@ -31,14 +31,20 @@ RETRY_TIMEOUT_MS = 30_000.0
 RECENT_WRITES = 1_000
 ERRORS_KEPT_MAX = 20
 STOP_TIMEOUT_S = 40.0
+PROBE_EXPIRE_MS = 60_000
+_PROBE_POLL_S = 0.005
 _TAG_SEARCH_MAX = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class KeyGroup:
-    """Hash tags whose slots belonged to one shard when the load began: one writer's keys."""
+    """Hash tags whose slots belonged to one shard when the load began: one writer's keys.
+
+    `series` keeps the keys of one load apart from those of an earlier one.
+    """
 
     name: str
+    series: int
     tags: tuple[str, ...]
 
     @property
@@ -47,11 +53,11 @@ class KeyGroup:
 
     def key(self, number: int) -> str:
         """key(number) -> the key of that write of this group."""
-        return f"{KEY_PREFIX}:{{{self.tags[number % len(self.tags)]}}}:{number}"
+        return f"{KEY_PREFIX}:{{{self.tags[number % len(self.tags)]}}}:{self.series}:{number}"
 
 
-def make_groups(slots_by_name: dict[str, Iterable[int]], tags_each: int) -> list[KeyGroup]:
-    """make_groups(name -> slots, tags_each) -> a group for each name, with tags in different slots of it."""
+def make_groups(slots_by_name: dict[str, Iterable[int]], series: int, tags_each: int) -> list[KeyGroup]:
+    """make_groups(name -> slots, series, tags_each) -> a group a name, with tags in different slots of it."""
     wanted = {slot: name for name, slots in slots_by_name.items() for slot in slots}
     tags: dict[str, list[str]] = {name: [] for name in slots_by_name}
     open_names = len(tags)
@@ -63,7 +69,7 @@ def make_groups(slots_by_name: dict[str, Iterable[int]], tags_each: int) -> list
         if name is not None and len(tags[name]) < tags_each:
             tags[name].append(tag)
             open_names -= len(tags[name]) == tags_each
-    return [KeyGroup(name, tuple(found)) for name, found in tags.items() if found]
+    return [KeyGroup(name, series, tuple(found)) for name, found in tags.items() if found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +186,23 @@ class RecordedLoad:
             thread.join(STOP_TIMEOUT_S)
         self.client.close()
 
-    @property
-    def write_count(self) -> int:
-        return sum(len(writer.numbers) for writer in self._writers)
+    def probe(self, slots: frozenset[int]) -> None:
+        """probe(slots): one write to one of the slots, begun now, and the next success of the load there.
+
+        ClientError where it does not succeed within the client's bound; it is not recorded.
+        """
+        writer, tag = next(
+            (writer, tag)
+            for writer in self._writers
+            for tag, slot in zip(writer.group.tags, writer.group.slots, strict=True)
+            if slot in slots
+        )
+        self.client.execute("SET", f"{KEY_PREFIX}:{{{tag}}}:probe", 1, "PX", PROBE_EXPIRE_MS)
+        succeeded_s = time.monotonic()
+        while len(writer.times_s) == 0 or writer.times_s[-1] < succeeded_s:
+            if time.monotonic() - succeeded_s > RETRY_TIMEOUT_MS / 1000 or self._stopping.is_set():
+                return
+            time.sleep(_PROBE_POLL_S)
 
     @property
     def read_count(self) -> int:
@@ -214,17 +234,6 @@ class RecordedLoad:
                     number = writer.numbers[index]
                     found.append(Acknowledged(writer.group.key(number), slots[number % len(slots)], at_s))
         return found
-
-    def last_success_s(self, slots: frozenset[int]) -> float:
-        """last_success_s(slots) -> when a write to one of the slots was last acknowledged, 0.0 if never."""
-        latest = 0.0
-        for writer in self._writers:
-            group_slots = writer.group.slots
-            for index in range(len(writer.times_s) - 1, -1, -1):
-                if group_slots[writer.numbers[index] % len(group_slots)] in slots:
-                    latest = max(latest, writer.times_s[index])
-                    break
-        return latest
 
 
 def longest_gap_s(writes: Iterable[Acknowledged], slots: frozenset[int], since_s: float, until_s: float) -> float:
