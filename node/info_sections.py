@@ -239,6 +239,8 @@ def stats_fields(server: Server) -> Fields:
     }
     fields["latest_fork_usec"] = server.persistence.last_fork_us
     fields |= dict.fromkeys(_ZERO_STATS_AFTER, 0)
+    fields["total_forks"] = server.persistence.forks
+    fields["migrate_cached_sockets"] = len(server.migrate_links)
     return fields | {
         "total_error_replies": sum(server.dispatcher.errors.values()),
         "dump_payload_sanitizations": 0,

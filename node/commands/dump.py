@@ -78,7 +78,7 @@ def _restore(client: Client, args: list[bytes]) -> bytes:
     when_ms = ttl_ms if absolute else min(ttl_ms + now_ms, INT64_MAX)
     if when_ms <= now_ms and not client.server.replication.is_replica:
         if replace and database.delete(name):
-            client.propagate_as([b"DEL", name])
+            client.propagate_as([b"UNLINK" if client.server.config.lazyfree_lazy_server_del else b"DEL", name])
         return OK
     database.set(name, value)
     database.set_expiry(name, when_ms)

@@ -61,6 +61,7 @@ class Persistence:
         self.last_duration_seconds = -1
         self.last_cow_bytes = 0
         self.last_fork_us = 0
+        self.forks = 0
         self.keys_loaded = 0
         self.keys_expired = 0
         self.loading: FileLoad | None = None
@@ -185,6 +186,7 @@ class Persistence:
 
         self.child = fork(self.server.reactor, work, on_end, keep)
         self.saves += 1
+        self.forks += 1
         self.last_fork_us = self.child.fork_us
         self._child_started_ms = self.server.clock.now_ms
         self._child_keys = sum(map(len, self.server.keyspace.databases))
