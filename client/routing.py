@@ -251,8 +251,9 @@ class Router:
         nodes = self.slots.nodes()
         self._rng.shuffle(nodes)
         nodes.sort(key=lambda node: (self._suspects.get(node, now_ms) > now_ms, node != self._hint))
-        candidates = dict.fromkeys(nodes[: REFRESH_CANDIDATES_MAX - len(self._seeds)])
-        candidates.update(dict.fromkeys(self._seeds))
+        half = REFRESH_CANDIDATES_MAX // 2
+        # The seeds may be names that resolve anew when all addresses have changed.
+        candidates = dict.fromkeys((*nodes[:half], *self._seeds, *nodes[half:]))
         return list(candidates)[:REFRESH_CANDIDATES_MAX]
 
     def adopt(self, ranges: list[SlotRange], now_ms: float) -> None:

@@ -31,8 +31,9 @@ def _clock_ms() -> float:
 class TrioClusterClient(CommandMethods):
     """TrioClusterClient(host="127.0.0.1", port=7000, *, startup_nodes=(), **options): for Trio.
 
-    The methods of `ClusterClient`, to be awaited, and its errors. Any number of tasks may share it. An
-    async context manager, which connects. A cancelled request closes its connection; whether it was applied is not known.
+    The methods of `ClusterClient`, to be awaited, and its errors. Any number of tasks may share it. An async
+    context manager, which connects. A cancelled request closes its connection; whether it was applied is
+    not known.
     """
 
     def __init__(

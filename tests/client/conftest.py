@@ -25,15 +25,6 @@ READY_TIMEOUT_S = 20.0
 NODE_TIMEOUT_MS = 1000
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = READY_TIMEOUT_S) -> None:
-    """wait_until(condition, what): poll a condition until it holds; fails the test after timeout_s."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {timeout_s} s: {what}")
-        time.sleep(0.02)
-
-
 def free_ports(count: int) -> list[int]:
     """free_ports(count) -> ports in our range whose bus port is free too."""
     found: list[int] = []
@@ -91,12 +82,20 @@ class TestCluster:
         except ClientError:
             return False
 
+    def self.wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """wait_until(condition, what): poll a condition until it holds; fails the test after READY_TIMEOUT_S."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {READY_TIMEOUT_S} s: {what}")
+            time.sleep(0.02)
+
     def form(self) -> None:
         """Start the nodes and make them a cluster, as `redis-cli --cluster create` does."""
         for port in self.ports:
             self.start_node(port)
         for port in self.ports:
-            wait_until(lambda port=port: self.answers(port), f"node {port} answers")  # type: ignore[misc]
+            self.wait_until(lambda port=port: self.answers(port), f"node {port} answers")  # type: ignore[misc]
         share = SLOT_COUNT // 3
         for index, port in enumerate(self.ports):
             with self.node(port) as node:
@@ -108,11 +107,11 @@ class TestCluster:
             with self.node(self.ports[0]) as node:
                 node.call("CLUSTER", "MEET", "127.0.0.1", port)
         for port in self.ports:
-            wait_until(lambda port=port: self.known_nodes(port) == 6, f"{port} knows all")  # type: ignore[misc]
+            self.wait_until(lambda port=port: self.known_nodes(port) == 6, f"{port} knows all")  # type: ignore[misc]
         for port, primary in zip(self.ports[3:], self.ports[:3], strict=True):
             with self.node(port) as node, self.node(primary) as other:
                 node.call("CLUSTER", "REPLICATE", other.call("CLUSTER", "MYID"))
-        wait_until(self.is_ok, "all nodes are ok and all replicas online")
+        self.wait_until(self.is_ok, "all nodes are ok and all replicas online")
 
     def known_nodes(self, port: int) -> int:
         with self.node(port) as node:
