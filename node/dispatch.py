@@ -241,7 +241,8 @@ class Dispatcher:
     def transact(self, client: Client, commands: list[tuple[Command, list[bytes]]]) -> list[bytes]:
         """transact(client, [(command, args), ...]) -> their replies; the journal gets them as one transaction."""
         keyspace = self.server.keyspace
-        self._effects = effects = []
+        effects: list[tuple[int, list[bytes]]] = []
+        self._effects = effects
         try:
             replies = [self._transact_one(client, command, args) for command, args in commands]
         finally:

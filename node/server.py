@@ -34,6 +34,7 @@ from .persistence.persistence import Persistence
 from .reactor import Reactor
 from .reclaiming import Reclaimer
 from .replication.replication import Replication
+from .shutdown import Options, Shutdown
 
 log = logging.getLogger("pyredis")
 
@@ -79,6 +80,8 @@ class Server:
         self.listeners = Listeners(self)
         self.cron: list[Callable[[], None]] = []
         """Called every CRON_INTERVAL_SECONDS, in order; each bounds its own work."""
+        self.cron_paused = False
+        """DEBUG PAUSE-CRON."""
         self.tasks: list[Callable[[], Awaitable[None]]] = []
         """Trio tasks that run beside the reactor until the server stops."""
         self.before_serving: list[Callable[[], None]] = []
@@ -94,6 +97,7 @@ class Server:
         watch_password(self)
         self.replication = Replication(self)
         self.persistence = Persistence(self)
+        self.shutdown = Shutdown(self)
         self.reclaimer = Reclaimer(self)
         self.tasks.append(self.reclaimer.run)
         self.migrate_links = MigrateLinks()
@@ -185,10 +189,9 @@ class Server:
         self.exit_status = status
         self._stop.set()
 
-    def shutdown_on_signal(self) -> None:
-        """shutdown_on_signal(): SIGTERM and SIGINT end the node as SHUTDOWN without arguments does."""
-        if self.persistence.prepare_shutdown():
-            self.stop(0)
+    def shutdown_on_signal(self, actions: tuple[str, ...] = ()) -> None:
+        """shutdown_on_signal(actions): SIGTERM and SIGINT; `actions` as shutdown-on-sigterm has them."""
+        self.shutdown.request(Options.of(actions))
 
     def _move_timer(self) -> None:
         self._timer_moved.set()
@@ -197,6 +200,8 @@ class Server:
         while True:
             await trio.sleep(CRON_INTERVAL_SECONDS)
             self.clock.update()
+            if self.cron_paused:
+                continue
             for hook in self.cron:
                 hook()
 
