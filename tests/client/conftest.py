@@ -82,7 +82,7 @@ class TestCluster:
         except ClientError:
             return False
 
-    def self.wait_until(self, condition: Callable[[], bool], what: str) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
         """wait_until(condition, what): poll a condition until it holds; fails the test after READY_TIMEOUT_S."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not condition():
