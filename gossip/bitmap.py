@@ -29,8 +29,7 @@ def range_mask(first: int, last: int) -> int:
 
 
 def ranges(mask: int) -> Iterator[tuple[int, int]]:
-    """ranges(mask) -> (first, last) pairs, both inclusive, ascending. O(number of ranges) integer operations.
-    """
+    """ranges(mask) -> (first, last) pairs, both inclusive, ascending. O(number of ranges) integer operations."""
     base = 0
     while mask:
         zeros = (mask & -mask).bit_length() - 1
@@ -50,8 +49,7 @@ def slots_of(mask: int) -> Iterator[int]:
 
 
 def encode(mask: int) -> bytes:
-    """encode(mask) -> bytes: gaps and lengths of the ranges as varints, or the bitmap where that is shorter.
-    """
+    """encode(mask) -> bytes: gaps and lengths of the ranges as varints, or the bitmap where that is shorter."""
     if not mask:
         return b""
     out = bytearray([_RANGES])

@@ -38,8 +38,8 @@ class Rng(Protocol):
 
     def random(self) -> float: ...
     def getrandbits(self, k: int, /) -> int: ...
-    def shuffle(self, x: list[str]) -> None: ...
-    def randrange(self, start: int, /) -> int: ...
+    def shuffle(self, x: list[str], /) -> None: ...
+    def randrange(self, stop: int, /) -> int: ...
 
 
 class LocalReplication(Protocol):
@@ -380,8 +380,7 @@ class ClusterCore:
         return self.slot_map.update(node, self.nodes.values())
 
     def change_self(self, **fields: Any) -> int:
-        """change_self(**fields) -> changed slots: a new version of this node's record, saved and announced.
-        """
+        """change_self(**fields) -> changed slots: a new version of this node's record, saved and announced."""
         fields.setdefault("version", self.myself.record.version + 1)
         changed = self._replace_record(self.myself, replace(self.myself.record, **fields))
         self.persist()

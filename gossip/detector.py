@@ -115,7 +115,7 @@ class Detector:
 
     def _probe_round(self) -> None:
         core = self._core
-        suspects = [node for node in self.unanswered.values() if node.suspected]
+        suspects = self._overdue()
         for node in core.sample(suspects, SUSPECT_PROBES_MAX):
             self.probe(node)
         in_doubt = any(not node.failed for node in suspects) and len(core.nodes) <= COLLECTORS
@@ -129,6 +129,16 @@ class Detector:
             regular = self._next_in_round()
             if regular is not None and regular not in suspects:
                 self.probe(regular)
+
+    def _overdue(self) -> list[Node]:
+        """The members whose answer is late enough for direct and indirect probes to have failed."""
+        limit_ms = self._core.now_ms - 2 * self._core.config.probe_timeout_ms
+        return [
+            node
+            for node in self.unanswered.values()
+            if node.suspected
+            or (node.unanswered_since_ms is not None and node.unanswered_since_ms <= limit_ms)
+        ]
 
     def _next_in_round(self) -> Node | None:
         core = self._core

@@ -38,7 +38,12 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class BecomePrimary:
-    """Stop replicating, keep the data, take writes as soon as the state is ok."""
+    """Stop replicating, keep the data, take writes as soon as the state is ok.
+
+    `replaces` is the primary whose slots this node took over, or "".
+    """
+
+    replaces: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 
 class ClusterError(Exception):
-    """ClusterError(text): an operator's request was refused. `text` is Redis's own, without the leading code.
-    """
+    """ClusterError(text): an operator's request was refused. `text` is Redis's own, without the leading code."""
 
 
 class CorruptedConfig(Exception):

@@ -17,6 +17,7 @@ from typing import Any
 import msgpack
 
 from .errors import Dropped
+from .nodes import UNPACK_ERRORS
 
 PROTOCOL_VERSION = 1
 DATAGRAM_MAX_BYTES = 1400
@@ -199,7 +200,7 @@ def decode(data: bytes, keyring: Keyring) -> Message:
         raise Dropped("tag")
     try:
         fields: Any = msgpack.unpackb(payload, use_list=False)
-    except Exception:
+    except UNPACK_ERRORS:
         raise Dropped("malformed") from None
     if not isinstance(fields, tuple) or len(fields) != len(_HEADER_TYPES) + 2:
         raise Dropped("malformed")

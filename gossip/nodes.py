@@ -24,6 +24,9 @@ TEXT_MAX_CHARS = 255
 NOFAILOVER = 1
 WITNESS = 2
 
+UNPACK_ERRORS = (ValueError, TypeError, OverflowError, msgpack.UnpackException)
+"""What msgpack raises for bytes that are not msgpack."""
+
 _FIELD_TYPES = (bytes, int, str, int, int, str, str, bytes, bytes, int, bytes, int)
 
 
@@ -84,8 +87,8 @@ class NodeRecord:
 def unpack_record(data: bytes) -> NodeRecord:
     """unpack_record(data) -> NodeRecord. Raises Dropped("malformed") where a field has no sense."""
     try:
-        fields: Any = msgpack.unpackb(data, max_buffer_size=8192)
-    except Exception:
+        fields: Any = msgpack.unpackb(data)
+    except UNPACK_ERRORS:
         raise Dropped("malformed") from None
     if not isinstance(fields, list) or len(fields) != len(_FIELD_TYPES):
         raise Dropped("malformed")

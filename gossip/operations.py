@@ -89,8 +89,7 @@ def failover(core: ClusterCore, mode: str, now_ms: float) -> None:
 
 
 def bump_epoch(core: ClusterCore, now_ms: float) -> bool:
-    """CLUSTER BUMPEPOCH -> whether the configEpoch was raised (it is not where it is the greatest already).
-    """
+    """CLUSTER BUMPEPOCH -> whether the configEpoch was raised (it is not where it is the greatest already)."""
     core.advance(now_ms)
     return core.roles.bump_without_consensus()
 
@@ -116,7 +115,7 @@ def reset(core: ClusterCore, *, hard: bool, has_keys: bool, now_ms: float) -> No
     if core.myself.is_primary and has_keys:
         raise ClusterError("CLUSTER RESET can't be called with master nodes containing keys")
     if not core.myself.is_primary:
-        core.roles.become_primary()
+        core.roles.become_primary("")
         core.emit(DropData())
     core.election.reset()
     core.slot_map.migrating.clear()

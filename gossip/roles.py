@@ -118,27 +118,25 @@ class Roles:
         self.follow_primary()
 
     def promote(self, epoch: int, votes: int | None) -> None:
-        """Take over the primary's slots with configEpoch `epoch`; `votes` is None for an operator's TAKEOVER.
-        """
+        """Take over the primary's slots with configEpoch `epoch`; `votes` is None for an operator's TAKEOVER."""
         core = self._core
         primary = core.my_primary()
         assert primary is not None and epoch > primary.config_epoch
         assert votes is None or votes >= core.majority(), "promotion without a majority"
         core.current_epoch = max(core.current_epoch, epoch)
         core.election.reset()
-        self.become_primary()
+        self.become_primary(primary.id)
         core.change_self(primary_id="", slots=primary.owned, config_epoch=epoch)
         core.stats.promotions += 1
         core.log("notice", f"configEpoch set to {epoch} after successful failover")
 
-    def become_primary(self) -> None:
+    def become_primary(self, replaces: str) -> None:
         """Tell the data plane to stop replicating; the record is the caller's to change."""
         self._replicating = None
-        self._core.emit(BecomePrimary())
+        self._core.emit(BecomePrimary(replaces))
 
     def follow_primary(self) -> None:
-        """Keep the data plane replicating from the right place; a replica of a replica moves to the primary.
-        """
+        """Keep the data plane replicating from the right place; a replica of a replica moves to the primary."""
         core = self._core
         primary = core.my_primary()
         if primary is None:

@@ -51,8 +51,7 @@ class SlotMap:
         return won | (self.recompute(given_up, nodes) if given_up else 0)
 
     def recompute(self, slots: int, nodes: Iterable[Node]) -> int:
-        """recompute(slots, nodes) -> changed: give each of `slots` to its strongest claimant, or to nobody.
-        """
+        """recompute(slots, nodes) -> changed: give each of `slots` to its strongest claimant, or to nobody."""
         claimants = [node for node in nodes if node.is_primary and node.record.slots & slots]
         changed, left = 0, slots
         for node in sorted(claimants, key=lambda node: (-node.config_epoch, node.id)):
@@ -90,8 +89,7 @@ class SlotMap:
         return [owner for owner in found if owner is not None]
 
     def hint(self, slot: int, node: Node | None, now_ms: float) -> None:
-        """Bind `slot` as an operator said, until its owner's record says so too or HINT_MAX_MS have passed.
-        """
+        """Bind `slot` as an operator said, until its owner's record says so too or HINT_MAX_MS have passed."""
         self.assign(1 << slot, node)
         self.hints[slot] = (node, now_ms + HINT_MAX_MS)
 

@@ -13,7 +13,7 @@ import msgpack
 
 from .errors import Dropped
 from .messages import ID_BYTES, TAG_BYTES, Keyring
-from .nodes import NodeRecord, unpack_record
+from .nodes import UNPACK_ERRORS, NodeRecord, unpack_record
 
 if TYPE_CHECKING:
     from .core import ClusterCore
@@ -32,7 +32,7 @@ class SyncExchange:
     """
 
     def __init__(self, core: ClusterCore, keyring: Keyring, *, initiator: bool) -> None:
-        self._core = core
+        self.core = core
         self._keyring = keyring
         self._initiator = initiator
         self._buffer = bytearray()
@@ -40,7 +40,7 @@ class SyncExchange:
         self.done = False
 
     def start(self) -> bytes:
-        return self._frame([self._core.membership.summary()])
+        return self._frame([self.core.membership.summary()])
 
     def feed(self, data: bytes, now_ms: float) -> bytes:
         self._buffer += data
@@ -49,7 +49,7 @@ class SyncExchange:
             return b""
         self._frames += 1
         epoch, body = self._open(payload)
-        self._core.advance(now_ms)
+        self.core.advance(now_ms)
         if self._initiator:
             return self._on_answer(epoch, body)
         if self._frames == 1:
@@ -64,8 +64,8 @@ class SyncExchange:
             types = [type(part) for part in _checked_list(entry)]
             if types != [bytes, int, bool, int] or len(entry[0]) != ID_BYTES:
                 raise Dropped("malformed")
-        lacking, wanted = self._core.membership.answer_summary(summary)
-        self._core.membership.merge_all(epoch, [])
+        lacking, wanted = self.core.membership.answer_summary(summary)
+        self.core.membership.merge_all(epoch, [])
         self.done = not wanted
         return self._frame([lacking, wanted])
 
@@ -78,7 +78,7 @@ class SyncExchange:
         # What the other asked for is from before its answer is merged; newer than that can only be better.
         self._merge(epoch, body[0])
         self.done = True
-        return self._frame([self._core.membership.records(wanted)]) if wanted else b""
+        return self._frame([self.core.membership.records(wanted)]) if wanted else b""
 
     def _merge(self, epoch: int, packed: Any) -> None:
         records: list[tuple[NodeRecord, bool]] = []
@@ -86,10 +86,10 @@ class SyncExchange:
             if [type(part) for part in _checked_list(entry)] != [bytes, bool]:
                 raise Dropped("malformed")
             records.append((unpack_record(entry[0]), entry[1]))
-        self._core.membership.merge_all(epoch, records)
+        self.core.membership.merge_all(epoch, records)
 
     def _frame(self, body: list[Any]) -> bytes:
-        core = self._core
+        core = self.core
         payload: bytes = msgpack.packb([bytes.fromhex(core.myself.id), core.current_epoch, body])
         tag = self._keyring.tag(payload, _PURPOSE)
         return (len(payload) + TAG_BYTES).to_bytes(4, "big") + tag + payload
@@ -112,11 +112,11 @@ class SyncExchange:
             raise Dropped("tag")
         try:
             fields: Any = msgpack.unpackb(payload)
-        except Exception:
+        except UNPACK_ERRORS:
             raise Dropped("malformed") from None
         if type(fields) is not list or [type(part) for part in fields] != [bytes, int, list] or not fields[2]:
             raise Dropped("malformed")
-        if fields[0].hex() not in self._core.nodes:
+        if fields[0].hex() not in self.core.nodes:
             raise Dropped("unknown_sender")
         return fields[1], fields[2]
 
