@@ -149,6 +149,7 @@ class Blocking:
         parked = client.parked
         if parked is None or parked.kind == "pause":
             return False
+        parked.command.calls += 1
         self.complete(client, UNBLOCKED.encode() if with_error else parked.on_timeout(client))
         return True
 
@@ -219,6 +220,7 @@ class Blocking:
             if next_ms is None or next_ms > now_ms or not self._deadlines:
                 return
             _, _, client, parked = heapq.heappop(self._deadlines)
+            parked.command.calls += 1
             self.complete(client, parked.on_timeout(client))
 
     # -- CLIENT PAUSE

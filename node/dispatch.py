@@ -131,6 +131,8 @@ class Dispatcher:
             if reply:
                 out += reply
             elif client.guard & (GUARD_PARKED | GUARD_CLOSING):
+                if command is not None and client.parked is not None:
+                    command.calls -= 1  # it counts when it ends
                 break
         client.running = False
         client.last_command = client.command or client.last_command
@@ -233,7 +235,8 @@ class Dispatcher:
         reply = self.execute(client, command, args)
         if self.server.keyspace.dirty != before:
             self._changed(client, args)
-        command.calls += 1
+        if reply or client.parked is None:
+            command.calls += 1
         command.nanoseconds += perf_counter_ns() - started_ns
         client.command = outer
         return reply

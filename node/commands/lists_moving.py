@@ -95,6 +95,7 @@ def move(
     db = client.db
     fill = client.server.config.list_max_listpack_size
     element = origin.popleft(fill) if from_left else origin.pop(fill)
+    before = db.keyspace.dirty
     if target is None:
         target = List()
         db.put(destination, target)
@@ -105,6 +106,7 @@ def move(
     else:
         target.append(element, fill)
     db.shrunk(source, origin)
+    db.keyspace.dirty = before + 1  # a move counts as one change
     return element
 
 

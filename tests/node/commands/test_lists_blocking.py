@@ -178,3 +178,21 @@ def test_a_key_named_twice_is_waited_for_once(node: Node) -> None:
     assert served(client) == [b"l", b"a"]
     assert node.client.db.blocked == {}
     assert node.ask("LRANGE", "l", 0, -1) == [b"b"]
+
+
+def test_a_wait_counts_as_one_call_when_it_ends(node: Node) -> None:
+    command = node.server.dispatcher.table.by_name[b"blpop"]
+    before = command.calls
+    clients = [wait(node, "BLPOP", "l", "0") for _ in range(2)]
+    assert command.calls == before
+    node.ask("RPUSH", "l", "a")
+    assert command.calls == before + 1
+    node.server.blocking.unblock(clients[1], with_error=False)
+    assert command.calls == before + 2
+
+
+def test_a_push_and_the_move_that_it_serves_count_as_two_changes(node: Node) -> None:
+    wait(node, "BLMOVE", "a", "b", "LEFT", "LEFT", "0")
+    before = node.server.keyspace.dirty
+    node.ask("RPUSH", "a", "x")
+    assert node.server.keyspace.dirty == before + 2
