@@ -13,9 +13,10 @@ from itertools import count
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from .client import GUARD_PARKED, GUARD_PRIMARY, Client, Parked
+from .client import GUARD_PARKED, GUARD_TRUSTED, Client, Parked
 from .command import Command
 from .errors import CommandError
+from .pausing import PausePurpose, Pauses
 from .reply import NO_REPLY
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ class Blocking:
         self._served: list[Client] = []
         """Clients that go on, in this order, when the ready keys have been dealt with."""
         self.clients: dict[Client, None] = {}
-        self.paused = False
-        self.pause_until_ms = 0
-        self.pause_writes_only = False
+        self.pauses = Pauses()
         self._postponed: dict[Client, None] = {}
         self._conditions: dict[Client, Condition] = {}
         self.on_deadline: Callable[[], None] = lambda: None
@@ -207,14 +206,16 @@ class Blocking:
         deadlines = self._deadlines
         while deadlines and deadlines[0][2].parked is not deadlines[0][3]:
             heapq.heappop(deadlines)
-        if self.paused:
-            return min(self.pause_until_ms, deadlines[0][0]) if deadlines else self.pause_until_ms
-        return deadlines[0][0] if deadlines else None
+        pause_ms = self.pauses.next_end_ms()
+        if not deadlines:
+            return pause_ms
+        return deadlines[0][0] if pause_ms is None else min(pause_ms, deadlines[0][0])
 
     def expire(self, now_ms: int) -> None:
         """expire(now_ms): answer the parked clients whose deadline passed, and end a pause that is over."""
-        if self.paused and now_ms >= self.pause_until_ms:
-            self.unpause()
+        if self.pauses.active:
+            self.pauses.drop_ended(now_ms)
+            self._pauses_changed()
         while True:
             next_ms = self.next_deadline_ms()
             if next_ms is None or next_ms > now_ms or not self._deadlines:
@@ -225,32 +226,34 @@ class Blocking:
 
     # -- CLIENT PAUSE
 
-    def pause(self, until_ms: int, writes_only: bool) -> None:
-        """pause(until_ms, writes_only): hold back commands; the later and stricter one wins."""
-        self.pause_writes_only = writes_only and (self.pause_writes_only or not self.paused)
-        self.pause_until_ms = max(until_ms, self.pause_until_ms) if self.paused else until_ms
-        self.paused = True
-        self._server.close_pause_gate()
+    def pause(self, purpose: PausePurpose, until_ms: int, writes_only: bool) -> None:
+        """pause(purpose, until_ms, writes_only): hold back commands, besides what other purposes hold back."""
+        self.pauses.set(purpose, until_ms, writes_only)
+        self._pauses_changed()
         self.on_deadline()
 
-    def unpause(self) -> None:
-        """unpause(): the commands that were held back run now, in the order in which they came."""
-        self.paused = False
-        self.pause_until_ms = 0
-        self._server.open_pause_gate()
+    def unpause(self, purpose: PausePurpose) -> None:
+        """unpause(purpose): that reason is gone; with the last one the commands held back run, in order."""
+        self.pauses.drop(purpose)
+        self._pauses_changed()
+
+    def _pauses_changed(self) -> None:
+        self._server.pauses_changed(self.pauses)
         for client in [*self._postponed]:
             parked = client.parked
-            self.release(client)
-            if parked is not None:
+            if parked is not None and not self._holds(client, parked.command):
+                self.release(client)
                 self._server.resume(client, [parked.args])
+
+    def _holds(self, client: Client, command: Command) -> bool:
+        pauses = self.pauses
+        return pauses.active and (not pauses.writes_only or self._writes(client, command))
 
     def postpone(self, client: Client, command: Command, args: list[bytes]) -> bool:
         """postpone(client, command, args) -> True if a pause holds the command back; it runs when it ends."""
-        if client.guard & GUARD_PRIMARY or client.replica is not None:
+        if client.guard & GUARD_TRUSTED or client.replica is not None:
             return False
-        if self.pause_writes_only and not self._writes(client, command):
-            return False
-        if command.name in ("client", "unpause") or command.full_name == "client|unpause":
+        if not self._holds(client, command) or command.full_name == "client|unpause":
             return False
         parked = Parked("pause", command, args, client.db, [], None, lambda _: NO_REPLY, perf_counter_ns())
         self._enter(client, parked)

@@ -27,7 +27,12 @@ GUARD_PARKED = 64
 GUARD_CLOSING = 128
 GUARD_NO_TOUCH = 256
 GUARD_MONITOR = 512
-"""Reasons why a client's commands take the slow path; `Client.guard` is 0 for an ordinary one."""
+GUARD_IMPORT = 1024
+GUARD_TRUSTED = GUARD_PRIMARY | GUARD_IMPORT
+"""Reasons why a client's commands take the slow path; `Client.guard` is 0 for an ordinary one.
+
+GUARD_TRUSTED: the stream of our primary, or of a slot migration's source; it is neither redirected nor paused.
+"""
 
 
 class Transaction:
@@ -156,8 +161,8 @@ class Client:
 
     @property
     def may_block(self) -> bool:
-        """Whether a blocking command may park: not inside EXEC, and not in the primary's stream."""
-        return self.transaction is None and not self.guard & GUARD_PRIMARY
+        """Whether a blocking command may park: not inside EXEC, and not in a trusted stream."""
+        return self.transaction is None and not self.guard & GUARD_TRUSTED
 
     def propagate_as(self, *commands: list[bytes]) -> None:
         """propagate_as([b"SREM", key, member], ...): these stand in the journal for the running command.

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from pyredis_cluster.gossip.slots import key_slot
 
-from .client import GUARD_AUTH, GUARD_CLOSING, GUARD_MULTI, GUARD_PARKED, GUARD_REPLY, Client, Transaction
+from .client import (
+    GUARD_AUTH,
+    GUARD_CLOSING,
+    GUARD_MULTI,
+    GUARD_PARKED,
+    GUARD_REPLY,
+    GUARD_TRUSTED,
+    Client,
+    Transaction,
+)
 from .command import GATE_KEYS, Command, CommandTable
 from .errors import CommandError
 from .reply import NO_REPLY, QUEUED
@@ -170,7 +179,7 @@ class Dispatcher:
                 raise command.arity_error()
             if guard & GUARD_AUTH and "no_auth" not in command.flags:
                 raise CommandError("Authentication required.", "NOAUTH")
-            if self.router is not None and command.gates & GATE_KEYS:
+            if self.router is not None and command.gates & GATE_KEYS and not guard & GUARD_TRUSTED:
                 error = self.router.redirect(client, command, args)
                 if error is not None:
                     raise error
@@ -182,7 +191,7 @@ class Dispatcher:
             if client.transaction is not None:
                 client.transaction.aborted = True
             return self._filtered(client, self._rejected(args, error))
-        if self.server.blocking.paused and self.server.blocking.postpone(client, command, args):
+        if self.server.blocking.pauses.active and self.server.blocking.postpone(client, command, args):
             return NO_REPLY
         client.command = command
         return self._filtered(client, self.execute(client, command, args))

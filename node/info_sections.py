@@ -71,7 +71,7 @@ def server_fields(server: Server) -> Fields:
 def clients_fields(server: Server) -> Fields:
     """clients_fields(server) -> the section `clients`."""
     clients = [*server.clients.values()]
-    blocking = server.blocking
+    pauses = server.blocking.pauses
     parked = [client for client in clients if client.parked is not None and client.parked.kind != "pause"]
     return {
         "connected_clients": sum(client_type(client) != "replica" for client in clients),
@@ -84,11 +84,9 @@ def clients_fields(server: Server) -> Fields:
         "clients_in_timeout_table": sum(client.parked.deadline_ms is not None for client in parked if client.parked),
         "total_blocking_keys": sum(len(database.blocked) for database in server.keyspace.databases),
         "total_blocking_keys_on_nokey": 0,
-        "paused_reason": "client_pause" if blocking.paused else "none",
-        "paused_actions": ("write" if blocking.pause_writes_only else "all") if blocking.paused else "none",
-        "paused_timeout_milliseconds": (
-            max(0, blocking.pause_until_ms - server.clock.now_ms) if blocking.paused else 0
-        ),
+        "paused_reason": pauses.reason,
+        "paused_actions": ("write" if pauses.writes_only else "all") if pauses.active else "none",
+        "paused_timeout_milliseconds": max(0, pauses.until_ms - server.clock.now_ms) if pauses.active else 0,
     }
 
 

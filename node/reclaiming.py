@@ -53,7 +53,7 @@ class Reclaimer:
         return (
             self.active_expiry
             and self._server.keyspace.expiry_policy is ExpiryPolicy.DELETE
-            and not self._server.blocking.paused
+            and not self._server.blocking.pauses.active
         )
 
     def _expire(self, has_time: Callable[[], bool]) -> bool:

@@ -21,15 +21,16 @@ from .auth import password_required, set_authenticated, watch_password
 from .blocking import Blocking
 from .client import Client
 from .clock import Clock
-from .command import GATE_ANY, GATE_WRITE, discover
+from .command import GATE_ANY, discover
 from .config import Config
 from .connection import Connection
 from .dispatch import Dispatcher
 from .info import Info
 from .journal import Journal
-from .keyspace import Database, Keyspace
+from .keyspace import Database, ExpiryPolicy, Keyspace
 from .listeners import Listeners
 from .migrate_links import MigrateLinks
+from .pausing import Pauses
 from .persistence.persistence import Persistence
 from .reactor import Reactor
 from .reclaiming import Reclaimer
@@ -159,14 +160,14 @@ class Server:
             if idle and client.connection is not None:
                 client.connection.close("idle timeout")
 
-    def close_pause_gate(self) -> None:
-        """close_pause_gate(): CLIENT PAUSE began; commands come past `Blocking.postpone` from now on."""
-        bits = GATE_WRITE if self.blocking.pause_writes_only else GATE_ANY
-        self.dispatcher.close_gate("pause", bits | GATE_ANY, _PAUSE_RANK, lambda client, command: None)
-
-    def open_pause_gate(self) -> None:
-        """open_pause_gate(): the pause is over."""
-        self.dispatcher.open_gate("pause")
+    def pauses_changed(self, pauses: Pauses) -> None:
+        """pauses_changed(pauses): while any holds, commands come past `Blocking.postpone` and no key expires."""
+        if pauses.active:
+            self.dispatcher.close_gate("pause", GATE_ANY, _PAUSE_RANK, lambda client, command: None)
+        else:
+            self.dispatcher.open_gate("pause")
+        if not self.is_replica:
+            self.keyspace.expiry_policy = ExpiryPolicy.HIDE if pauses.active else ExpiryPolicy.DELETE
 
     @property
     def loading(self) -> bool:

@@ -15,6 +15,7 @@ from ..command import command
 from ..command_docs import container_help
 from ..errors import CommandError, SyntaxError_, subcommand_error
 from ..parsing import INT64_MAX, parse_integer
+from ..pausing import PausePurpose
 from ..reply import EMPTY_ARRAY, MINUS_ONE, NO_REPLY, OK, ONE, ZERO, bulk, integer
 
 QUERY = "noscript loading stale"
@@ -257,7 +258,7 @@ def client_pause(client: Client, args: list[bytes]) -> bytes:
         raise CommandError("timeout is negative")
     if timeout_ms > INT64_MAX - now_ms:
         raise CommandError("timeout is out of range")
-    client.server.blocking.pause(now_ms + timeout_ms, mode == b"write")
+    client.server.blocking.pause(PausePurpose.CLIENT, now_ms + timeout_ms, mode == b"write")
     return OK
 
 
@@ -268,7 +269,7 @@ def client_unpause(client: Client, args: list[bytes]) -> bytes:
     Ends CLIENT PAUSE; the commands that were held back run.
     Complexity: O(N) where N is the number of clients held back
     """
-    client.server.blocking.unpause()
+    client.server.blocking.unpause(PausePurpose.CLIENT)
     return OK
 
 
