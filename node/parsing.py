@@ -15,6 +15,9 @@ INT64_MAX = (1 << 63) - 1
 UINT64_MAX = (1 << 64) - 1
 
 INT64_MAX_CHARS = 20
+INT64_SURE_DIGITS = 18
+"""Any number of so many digits fits."""
+
 DOUBLE_MAX_CHARS = 5 * 1024
 """Redis: MAX_LONG_DOUBLE_CHARS; no longer text is taken for a number."""
 
@@ -29,19 +32,16 @@ def integer_or_none(text: bytes | bytearray) -> int | None:
 
     Canonical: no sign but `-`, no leading zeros, no spaces, no `-0`.
     """
-    if len(text) > INT64_MAX_CHARS:
-        return None
     try:
-        value = int(text)
-    except ValueError:
+        return parse_integer(text)
+    except NotIntegerError:
         return None
-    if b"%d" % value != text or not INT64_MIN <= value <= INT64_MAX:
-        return None
-    return value
 
 
 def parse_integer(text: bytes | bytearray, message: str | None = None) -> int:
     """parse_integer(b"-7") -> -7; NotIntegerError (with `message` if given) unless canonical and 64-bit."""
+    if text.isdigit() and len(text) <= INT64_SURE_DIGITS and (text[0] != 48 or len(text) == 1):
+        return int(text)
     if len(text) <= INT64_MAX_CHARS:
         try:
             value = int(text)

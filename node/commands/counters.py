@@ -8,6 +8,7 @@ from ..errors import CommandError, WrongTypeError
 from ..long_double import add, format_long_double, overflows, parse_long_double
 from ..parsing import INT64_MAX, INT64_MIN, parse_integer
 from ..reply import bulk
+from ..values.common import SHARED_INTEGERS
 
 
 def _increment(client: Client, name: bytes, delta: int) -> bytes:
@@ -21,8 +22,9 @@ def _increment(client: Client, name: bytes, delta: int) -> bytes:
         number = parse_integer(value) + delta
         if not INT64_MIN <= number <= INT64_MAX:
             raise CommandError("increment or decrement would overflow")
-    db.put(name, b"%d" % number)
-    return b":%d\r\n" % number
+    text = SHARED_INTEGERS[number] if 0 <= number < len(SHARED_INTEGERS) else b"%d" % number
+    db.put(name, text)
+    return b":%b\r\n" % text
 
 
 @command(

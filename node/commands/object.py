@@ -11,8 +11,8 @@ from ..client import Client
 from ..command import command, key
 from ..command_docs import container_help
 from ..errors import CommandError
-from ..reply import ONE, bulk
-from ..values.common import encoding
+from ..reply import bulk, integer
+from ..values.common import encoding, references
 
 
 def _value(client: Client, args: list[bytes]) -> Any:
@@ -60,12 +60,14 @@ def object_encoding(client: Client, args: list[bytes]) -> bytes:
     tips=("nondeterministic_output",),
 )
 def object_refcount(client: Client, args: list[bytes]) -> bytes:
-    """OBJECT REFCOUNT key -> 1 | null
+    """OBJECT REFCOUNT key -> integer | null
 
-    Returns the reference count of a value of a key. It is always 1: keys share no values.
+    Returns the reference count of a value of a key. It is 1, or 2147483647 for a small integer that keys
+    share.
     Complexity: O(1)
     """
-    return client.resp.null if _value(client, args) is None else ONE
+    value = _value(client, args)
+    return client.resp.null if value is None else integer(references(value))
 
 
 @command(

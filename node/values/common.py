@@ -13,6 +13,12 @@ from ..parsing import INT64_MAX_CHARS, integer_or_none
 EMBEDDED_STRING_MAX_BYTES = 44
 """Redis: OBJ_ENCODING_EMBSTR_SIZE_LIMIT."""
 
+SHARED_INTEGERS = tuple(b"%d" % number for number in range(10_000))
+"""Counters in this range hold these very objects (Redis: OBJ_SHARED_INTEGERS)."""
+
+SHARED_REFERENCES = (1 << 31) - 1
+"""What OBJECT REFCOUNT answers for a shared object (Redis: OBJ_SHARED_REFCOUNT)."""
+
 
 def type_name(value: Any) -> bytes:
     """type_name(value) -> what TYPE answers: b"string", b"list", ..."""
@@ -32,6 +38,13 @@ def encoding(value: Any) -> bytes:
         return b"raw"
     name: bytes = value.encoding
     return name
+
+
+def references(value: Any) -> int:
+    """references(value) -> what OBJECT REFCOUNT answers: 1, or SHARED_REFERENCES for a shared integer."""
+    if type(value) is bytes and len(value) < 5 and value.isdigit() and SHARED_INTEGERS[int(value)] is value:
+        return SHARED_REFERENCES
+    return 1
 
 
 def copied(value: Any) -> Any:
