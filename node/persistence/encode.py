@@ -117,8 +117,25 @@ ENCODERS: Final[dict[type, Callable[[Any], Encoded]]] = {
 def dump_value(value: Value) -> bytes:
     """dump_value(value) -> a DUMP payload: type, value, u16 RDB version, u64 CRC64 of all before. O(n)."""
     value_type, pieces = ENCODERS[type(value)](value)
-    body = b"%c%b%c\x00" % (value_type, b"".join(pieces), rdb.VERSION_WRITTEN)
-    return body + crc64(body).to_bytes(8, "little")
+    return seal(b"%c%b" % (value_type, b"".join(pieces)))
+
+
+def seal(body: bytes) -> bytes:
+    """seal(body) -> body, u16 RDB version, u64 CRC64 of all before: a payload of DUMP or FUNCTION DUMP. O(n)."""
+    sealed = b"%b%c\x00" % (body, rdb.VERSION_WRITTEN)
+    return sealed + crc64(sealed).to_bytes(8, "little")
+
+
+def unseal(payload: bytes) -> bytes:
+    """unseal(payload) -> the body that was sealed; PayloadFooterError if version or checksum are wrong. O(n)."""
+    body_bytes = len(payload) - _FOOTER_BYTES
+    if body_bytes < 0:
+        raise PayloadFooterError("payload without a footer")
+    version = int.from_bytes(payload[body_bytes : body_bytes + 2], "little")
+    checksum = int.from_bytes(payload[body_bytes + 2 :], "little")
+    if version > rdb.VERSION_MAX or checksum != crc64(memoryview(payload)[: body_bytes + 2]):
+        raise PayloadFooterError("payload of a wrong version or checksum", body_bytes)
+    return payload[:body_bytes]
 
 
 class PayloadFooterError(RdbFormatError):
@@ -131,16 +148,9 @@ def load_value(payload: bytes, limits: Limits) -> Value:
     Raises PayloadFooterError, or RdbFormatError where the payload is intact but no valid value: every
     length, count and element in it is checked, as with Redis's `sanitize-dump-payload yes`.
     """
-    body_bytes = len(payload) - _FOOTER_BYTES
-    if body_bytes < 0:
-        raise PayloadFooterError("payload without a footer")
-    version = int.from_bytes(payload[body_bytes : body_bytes + 2], "little")
-    checksum = int.from_bytes(payload[body_bytes + 2 :], "little")
-    if version > rdb.VERSION_MAX or checksum != crc64(memoryview(payload)[: body_bytes + 2]):
-        raise PayloadFooterError("payload of a wrong version or checksum", body_bytes)
-    if not body_bytes:
+    body = unseal(payload)
+    if not body:
         raise RdbFormatError("payload without a value")
-    body = payload[:body_bytes]
     try:
         value, position = read_value(body[0], body, 1, limits)
         if isinstance(value, CollectionReader):

@@ -243,7 +243,7 @@ class Persistence:
     def load(self) -> None:
         """load(): the RDB file into the empty keyspace, if there is one. Raises LoadError."""
         started_ns = time.monotonic_ns()
-        expired_before_ms = None if self.server.replication.is_replica else self.server.clock.update()
+        expired_before_ms = None if self.server.replication.is_replica else self.server.clock.now_ms
         load = self._file_load(expired_before_ms)
         try:
             load.run()
