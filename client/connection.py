@@ -42,10 +42,10 @@ def check_handshake(replies: list[Any]) -> None:
 class Connection:
     """Connection(host, port, timeout_ms=5000): connects at once; a context manager.
 
-    `timeout_ms` bounds the connect, and each call from its start to its last reply byte. Raises
-    ConnectionLostError or RequestTimeoutError (also from each method); after one of these the connection is
-    closed for good. `handshake` is what it sends first, with the number of replies to that; by default what
-    `password` and `resp` (2 or 3) ask for. Raises ResponseError if the node refuses that.
+    `timeout_ms` bounds the connect, and each call from its start to its last reply byte. `handshake` is what
+    it sends first, with the number of replies to that; by default what `password` and `resp` (2 or 3) ask for.
+    Raises ResponseError if the node refuses that; ConnectionLostError or RequestTimeoutError, as each method
+    does: after one of these the connection is closed for good.
     """
 
     __slots__ = ("timeout_ms", "wire")

@@ -46,6 +46,8 @@ Shape = Callable[[Any], Any]
 ROUND_REQUESTS_MAX: Final = 10_000
 # Only a node that is alive and idle enough to serve is worth waiting for when the slots are asked for.
 REFRESH_TIMEOUT_MS: Final = 1000.0
+# No further node is asked after this: the request that waits for the slots has its own time limit.
+REFRESH_TOTAL_MS: Final = 3000.0
 LEARNED_COMMANDS_MAX: Final = 1024
 
 ASKING: Final = encode_command([b"ASKING"])
@@ -101,7 +103,10 @@ class Operations:
         """Ask node after node for the slots, until one answers; returns the last failure if none does."""
         router = self.router
         failure: ClientError | None = None
-        for address in router.refresh_candidates(self.clock_ms()):
+        started_ms = self.clock_ms()
+        for address in router.refresh_candidates(started_ms):
+            if self.clock_ms() - started_ms > REFRESH_TOTAL_MS:
+                break
             timeout_ms = min(REFRESH_TIMEOUT_MS, router.options.request_timeout_ms)
             batch = Batch(address, CLUSTER_SLOTS, 1, timeout_ms)
             yield Exchange([batch])

@@ -223,6 +223,7 @@ class Router:
 
     def _later(self, request: Request) -> Next:
         request.failures += 1
+        request.asking = False
         request.tried.clear()
         return Next.LATER if request.failures < self.options.attempts_max else Next.DONE
 
