@@ -34,24 +34,25 @@ def _writable(client: Client, name: bytes) -> Hash:
     return value
 
 
-def _store(client: Client, name: bytes, value: Hash, field: bytes, text: bytes) -> bool:
-    """Set one field and say so to the keyspace -> whether the field is new."""
+def _set_one(client: Client, name: bytes, field: bytes, text: bytes) -> bool:
+    """Set one field of the key's hash -> whether the field is new."""
+    db = client.db
+    value = db.find(name)
     config = client.server.config
-    is_new_key = not value.fields
-    created = value.set(field, text, config.hash_max_listpack_entries, config.hash_max_listpack_value)
-    if is_new_key:
-        client.db.put(name, value)
-    else:
-        client.db.modified(name)
-    return created
+    if type(value) is Hash:
+        created = value.set(field, text, config.hash_max_listpack_entries, config.hash_max_listpack_value)
+        db.modified(name)
+        return created
+    value = _writable(client, name)
+    value.set(field, text, config.hash_max_listpack_entries, config.hash_max_listpack_value)
+    db.put(name, value)
+    return True
 
 
 def _set_pairs(client: Client, args: list[bytes]) -> int:
     """HSET and HMSET -> how many fields are new."""
     count = len(args)
     name = args[1]
-    if count == 4:
-        return _store(client, name, _writable(client, name), args[2], args[3])
     if count % 2:
         assert client.command is not None
         raise client.command.arity_error()
@@ -79,7 +80,9 @@ def hset(client: Client, args: list[bytes]) -> bytes:
     Creates or modifies the value of a field in a hash.
     Complexity: O(1) for each field/value pair added.
     """
-    return b":%d\r\n" % _set_pairs(client, args)
+    if len(args) == 4:
+        return ONE if _set_one(client, args[1], args[2], args[3]) else ZERO
+    return integer(_set_pairs(client, args))
 
 
 @command("hmset", arity=-4, flags="write denyoom fast", keys=key("RW update"), since="2.0.0", group="hash")
@@ -103,7 +106,7 @@ def hsetnx(client: Client, args: list[bytes]) -> bytes:
     value = _writable(client, args[1])
     if args[2] in value.fields:
         return ZERO
-    _store(client, args[1], value, args[2], args[3])
+    _set_one(client, args[1], args[2], args[3])
     return ONE
 
 
@@ -124,7 +127,7 @@ def hincrby(client: Client, args: list[bytes]) -> bytes:
     number += delta
     if not INT64_MIN <= number <= INT64_MAX:
         raise CommandError("increment or decrement would overflow")
-    _store(client, args[1], value, args[2], b"%d" % number)
+    _set_one(client, args[1], args[2], b"%d" % number)
     return integer(number)
 
 
@@ -152,7 +155,7 @@ def hincrbyfloat(client: Client, args: list[bytes]) -> bytes:
     if before is None or overflows(total := add(before, delta)):
         raise CommandError("increment would produce NaN or Infinity")
     text = format_long_double(total)
-    _store(client, name, value, field, text)
+    _set_one(client, name, field, text)
     client.propagate_as([b"HSET", name, field, text])
     return bulk(text)
 
