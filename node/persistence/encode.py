@@ -158,7 +158,7 @@ def load_value(payload: bytes, limits: Limits) -> Value:
                 position = value.read(body, position)
             value = value.build(limits)
     except rdb.Short:
-        raise RdbFormatError("value is cut short", body_bytes) from None
-    if value is None or position != body_bytes:
+        raise RdbFormatError("value is cut short", len(body)) from None
+    if value is None or position != len(body):
         raise RdbFormatError("empty value, or bytes after it", position)
     return value
