@@ -23,7 +23,10 @@ async def _serve(server: Server) -> int:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for number in signals:
                 log.warning("Received %s scheduling shutdown...", signal.Signals(number).name)
-                server.shutdown_on_signal()
+                config = server.config
+                server.shutdown_on_signal(
+                    config.shutdown_on_sigint if number == signal.SIGINT else config.shutdown_on_sigterm
+                )
 
     server.tasks.append(stop_on_signal)
     log.info("Server initialized")

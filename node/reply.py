@@ -67,13 +67,23 @@ def format_double(value: float) -> bytes:
     """
     if value.is_integer() and -INTEGRAL_DOUBLE_MAX <= value <= INTEGRAL_DOUBLE_MAX:
         return b"%d" % value if value else (b"0" if copysign(1.0, value) > 0 else b"-0")
+    return format_shortest(value)
+
+
+def format_shortest(value: float) -> bytes:
+    """format_shortest(1e8) -> b"1e+8": a finite double's shortest digits in fpconv_dtoa's notation."""
     text = repr(value)
     mantissa, _, exponent = text.partition("e")
     whole, _, fraction = mantissa.partition(".")
-    if not exponent and len(fraction) < FRACTION_DIGITS_PLAIN:
+    if not exponent and len(fraction) < FRACTION_DIGITS_PLAIN and fraction != "0":
         return text.encode()
+    sign = "-" if text.startswith("-") else ""
     digits = (whole.removeprefix("-") + fraction).lstrip("0")
-    shift = int(exponent or 0) - len(fraction)
+    shift = int(exponent or 0) - len(fraction) + len(digits)
+    digits = digits.rstrip("0")
+    shift -= len(digits)
+    if not digits:
+        return (sign + "0").encode()
     exponent_10 = shift + len(digits) - 1
     if shift >= 0 and abs(exponent_10) < len(digits) + 7:
         body = digits + "0" * shift
@@ -82,7 +92,7 @@ def format_double(value: float) -> bytes:
         body = f"{padded[:shift]}.{padded[shift:]}"
     else:
         body = f"{digits[0]}{'.' if len(digits) > 1 else ''}{digits[1:]}e{exponent_10:+d}"
-    return b"-" + body.encode() if value < 0 else body.encode()
+    return (sign + body).encode()
 
 
 class Resp2:
