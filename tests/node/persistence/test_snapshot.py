@@ -216,7 +216,7 @@ INTEGERS = b"\x05\xc0\xff\xc1\x00\x80\xc2\xff\xff\xff\x7f\x01a\xc3\x05\x0b\x00a\
             ("zset", b"listpack", [(b"c", float("-inf")), (b"a", 1.5), (b"b", float("inf"))]),
         ),
         (rdb.TYPE_ZSET_2, b"\x01\x01a" + struct.pack("<d", 2.5), ("zset", b"listpack", [(b"a", 2.5)])),
-        (rdb.TYPE_HASH, b"\x01\x01a\x01b", ("hash", "listpack", {b"a": b"b"})),
+        (rdb.TYPE_HASH, b"\x01\x01a\x01b", ("hash", b"listpack", {b"a": b"b"})),
         (rdb.TYPE_SET, b"\x02\x01a\x011", ("set", b"listpack", {b"a", b"1"})),
         (rdb.TYPE_SET_INTSET, rdb.encode_string(intset.encode([3, 1])), ("set", b"intset", {b"1", b"3"})),
         (rdb.TYPE_SET_LISTPACK, rdb.encode_string(listpack.encode([b"a"])), ("set", b"listpack", {b"a"})),
