@@ -321,9 +321,7 @@ def lpos(client: Client, args: list[bytes]) -> bytes:
     """
     rank, count, limit = 1, -1, 0
     options = args[3:]
-    if len(options) % 2:
-        raise SyntaxError_
-    for option, text in zip(options[::2], options[1::2], strict=True):
+    for option, text in zip(options[::2], options[1::2], strict=False):
         name = option.upper()
         if name == b"RANK":
             rank = parse_integer_between(text, -INT64_MAX, INT64_MAX)
@@ -338,6 +336,8 @@ def lpos(client: Client, args: list[bytes]) -> bytes:
             limit = parse_non_negative(text, "MAXLEN can't be negative")
         else:
             raise SyntaxError_
+    if len(options) % 2:
+        raise SyntaxError_
     value = read_list(client, args[1])
     found = []
     if value is not None:

@@ -129,12 +129,12 @@ def sintercard(client: Client, args: list[bytes]) -> bytes:
         raise CommandError("Number of keys can't be greater than number of args")
     limit = 0
     options = args[2 + number :]
-    if len(options) % 2:
-        raise SyntaxError_
-    for option, text in zip(options[::2], options[1::2], strict=True):
+    for option, text in zip(options[::2], options[1::2], strict=False):
         if option.upper() != b"LIMIT":
             raise SyntaxError_
         limit = parse_non_negative(text, "LIMIT can't be negative")
+    if len(options) % 2:
+        raise SyntaxError_
     found = _sets(client, args[2 : 2 + number])
     if not limit:
         return integer(len(_intersection(found)))

@@ -172,6 +172,7 @@ def test_position_options_are_refused_in_redis_words(node: Node) -> None:
     assert node.error("LPOS", "l", "c", "MAXLEN", -1) == "ERR MAXLEN can't be negative"
     assert node.error("LPOS", "l", "c", "COUNT") == "ERR syntax error"
     assert node.error("LPOS", "l", "c", "FOO", 1) == "ERR syntax error"
+    assert node.error("LPOS", "l", "c", "COUNT", "x", "MAXLEN") == "ERR COUNT can't be negative"
 
 
 @pytest.mark.parametrize(
