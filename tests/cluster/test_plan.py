@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyredis_cluster.gossip.slots import SLOT_COUNT
 from pyredis_cluster.errors import PlanError
+from pyredis_cluster.gossip.slots import SLOT_COUNT
 from pyredis_cluster.plan import (
     Address,
     Move,
@@ -113,9 +113,7 @@ def test_a_rebalance_ends_within_one_slot_and_moves_no_more_than_it_must(owned: 
     fair = SLOT_COUNT // len(owned)
     larger_shares = SLOT_COUNT % len(owned)
     counts = sorted((len(slots) for slots in owned.values()), reverse=True)
-    least = sum(
-        max(0, count - (fair + (1 if rank < larger_shares else 0))) for rank, count in enumerate(counts)
-    )
+    least = sum(max(0, count - (fair + (1 if rank < larger_shares else 0))) for rank, count in enumerate(counts))
     assert sum(len(move.slots) for move in moves) == least
 
 
@@ -153,9 +151,7 @@ def test_a_weight_for_a_stranger_is_refused() -> None:
 
 
 @given(ownerships(), st.data())
-def test_a_reshard_moves_exactly_the_number_asked_for(
-    owned: dict[str, list[int]], data: st.DataObject
-) -> None:
+def test_a_reshard_moves_exactly_the_number_asked_for(owned: dict[str, list[int]], data: st.DataObject) -> None:
     target = data.draw(st.sampled_from(sorted(owned)))
     sources = [node_id for node_id in owned if node_id != target]
     available = sum(len(owned[source]) for source in sources)
