@@ -21,8 +21,8 @@ DECIMAL_EXPONENT_MIN = -4951
 
 DIGITS_MAX = 4300
 EXPONENT_MAX_CHARS = 8
-BITS_MAX = 14_250
-"""A sum of more bits has over DECIMAL_EXPONENT_MAX digits and counts as infinite."""
+BITS_MAX = 14_251
+"""A sum of more bits is beyond ten to the DECIMAL_EXPONENT_MAX and counts as infinite."""
 
 FRACTION_DIGITS = 17
 """Printed with %.17Lf, then without trailing zeros (Redis: LD_STR_HUMAN)."""
