@@ -223,7 +223,7 @@ class PrimaryLink:
             self._online()
             return True
         if line.startswith((b"-NOMASTERLINK", b"-LOADING")):
-            log.info("MASTER is unable to PSYNC now but should be later: %s", line.decode("utf-8", "replace"))
+            log.info("MASTER is unable to PSYNC now: %s", line.decode("utf-8", "replace"))
             self.lost("")
             return False
         if line.startswith(b"-") and not self._expected:

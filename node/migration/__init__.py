@@ -1,0 +1,1 @@
+"""Atomic slot migration: snapshot and tail of some slots to another primary, then one handover."""

@@ -1,0 +1,64 @@
+"""Removing the keys of slots that this node does not own, in short turns, propagated to its replicas.
+
+Laws: a key is removed only while its slot belongs to another node and is not being imported; each slot's
+keys go as DEL commands of bounded size.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from time import perf_counter_ns
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from ..server import Server
+
+TURN_NS = 2_000_000
+KEYS_PER_DEL = 64
+
+
+class SlotPurge:
+    """`add(slots)`; `run()` is the Trio task that does it. `pending` says whether work is left."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._slots: dict[int, None] = {}
+        self._wake = trio.Event()
+
+    def add(self, slots: tuple[int, ...] | list[int]) -> None:
+        """add(slots): their keys are to go, if the slots are foreign when their turn comes."""
+        database = self._server.keyspace.databases[0]
+        self._slots.update((slot, None) for slot in slots if len(database.keys_in_slot(slot)))
+        if self._slots:
+            self._wake.set()
+
+    def pending(self, slots: tuple[int, ...]) -> bool:
+        """pending(slots) -> whether keys of any of them are still to be removed."""
+        return bool(self._slots) and any(slot in self._slots for slot in slots)
+
+    def turn(self) -> None:
+        """turn(): remove keys for TURN_NS at most."""
+        server = self._server
+        database = server.keyspace.databases[0]
+        ends_ns = perf_counter_ns() + TURN_NS
+        while self._slots and perf_counter_ns() < ends_ns:
+            slot = next(iter(self._slots))
+            keys = [*islice(database.keys_in_slot(slot), KEYS_PER_DEL)]
+            if not keys or not server.cluster.is_foreign(slot):
+                del self._slots[slot]
+                continue
+            for key in keys:
+                database.remove(key)
+            server.journal.append(0, [b"DEL", *keys])
+
+    async def run(self) -> None:
+        """run() until cancelled; sleeps while there is nothing to remove."""
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            while self._slots:
+                self.turn()
+                await trio.sleep(0)
+            self._server.migrations.purged()
