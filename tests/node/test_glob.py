@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import thread_time
 
 import pytest
 from hypothesis import given
@@ -106,9 +106,9 @@ def test_case_is_folded_on_demand() -> None:
     [(b"a*" * 1000 + b"b", b"a" * 20_000), (b"*a" * 2000 + b"b", b"a" * 5000), (b"*?" * 50_000, b"a" * 49_999)],
 )
 def test_hostile_patterns_take_bounded_time(pattern: bytes, text: bytes) -> None:
-    started = perf_counter()
+    started = thread_time()
     assert not matches(pattern, text)
-    assert perf_counter() - started < 5
+    assert thread_time() - started < 5
 
 
 def test_a_pattern_that_is_too_long_is_refused() -> None:
