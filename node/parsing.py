@@ -21,6 +21,9 @@ INT64_SURE_DIGITS = 18
 DOUBLE_MAX_CHARS = 5 * 1024
 """Redis: MAX_LONG_DOUBLE_CHARS; no longer text is taken for a number."""
 
+PLAIN_DECIMAL_MAX_CHARS = 300
+"""Digits with a point somewhere, no longer than this, neither overflow nor underflow a double."""
+
 _DECIMAL = re.compile(rb"([+-]?)(\d*)\.?(\d*)(?:[eE][+-]?\d+)?")
 _HEXADECIMAL = re.compile(rb"[+-]?0[xX](?=\.?[0-9a-fA-F])[0-9a-fA-F]*\.?[0-9a-fA-F]*(?:[pP][+-]?\d+)?")
 _INFINITY = re.compile(rb"([+-]?)inf(?:inity)?", re.IGNORECASE)
@@ -78,6 +81,8 @@ def float_or_none(text: bytes | bytearray) -> float | None:
     Takes what C's strtod takes whole: decimals, hexadecimal floats, inf and infinity. Refused: spaces, nan,
     an overflow, an underflow to zero.
     """
+    if len(text) <= PLAIN_DECIMAL_MAX_CHARS and text.replace(b".", b"", 1).isdigit():
+        return float(text)
     if not text or len(text) >= DOUBLE_MAX_CHARS:
         return None
     matched = _DECIMAL.fullmatch(text)

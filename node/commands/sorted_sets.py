@@ -103,16 +103,14 @@ def _add_one(client: Client, name: bytes, member: bytes, score: float) -> bytes:
         return ONE
     if type(found) is not SortedSet:
         raise WrongTypeError
-    current = found.scores.get(member)
-    if current is None:
-        found.insert(member, score)
+    before = found.put(member, score)
+    if before is None:
         if found.encoding is LISTPACK:
             config = client.server.config
             found.outgrow(config.zset_max_listpack_entries, config.zset_max_listpack_value, len(member))
         db.modified(name)
         return ONE
-    if current != score:
-        found.update(member, current, score)
+    if before != score:
         db.modified(name)
     return ZERO
 
@@ -133,7 +131,7 @@ class _AddOptions:
         self.gt = b"gt" in given
         self.lt = b"lt" in given
         self.changed = b"ch" in given
-        self.incr = b"incr" in given or args[0].lower() == b"zincrby"
+        self.incr = b"incr" in given
         count = len(args) - self.first
         if count % 2 or not count:
             raise SyntaxError_
@@ -149,7 +147,7 @@ _ADD_WORDS = frozenset((b"nx", b"xx", b"gt", b"lt", b"ch", b"incr"))
 
 
 def _add(client: Client, args: list[bytes], options: _AddOptions) -> bytes:
-    """All of ZADD and ZINCRBY (Redis: zaddGenericCommand). All scores are parsed before any is set."""
+    """All of ZADD (Redis: zaddGenericCommand). All scores are parsed before any is set."""
     scores = [parse_float(text) for text in args[options.first :: 2]]
     members = args[options.first + 1 :: 2]
     db = client.db
@@ -166,7 +164,7 @@ def _add(client: Client, args: list[bytes], options: _AddOptions) -> bytes:
         if current is None:
             if options.xx:
                 continue
-            zset.insert(member, score)
+            zset.put(member, score)
             zset.outgrow(entries_max, value_max, len(member))
             added += 1
             result = score
@@ -181,7 +179,7 @@ def _add(client: Client, args: list[bytes], options: _AddOptions) -> bytes:
             continue
         result = score
         if score != current:
-            zset.update(member, current, score)
+            zset.put(member, score)
             updated += 1
     if len(members) > entries_max or (found is None and len(members[0]) > value_max):
         zset.encoding = SKIPLIST
@@ -212,7 +210,20 @@ def zincrby(client: Client, args: list[bytes]) -> bytes:
 
     Complexity: O(log(N)) for N members
     """
-    return _add(client, args, _AddOptions(args))
+    increment = parse_float(args[2])
+    db = client.db
+    zset = as_sorted_set(db.find(args[1]))
+    current = None if zset is None else zset.scores.get(args[3])
+    if zset is None or current is None:
+        _add_one(client, args[1], args[3], increment)
+        return client.resp.double(increment)
+    score = current + increment
+    if isnan(score):
+        raise CommandError(NAN_RESULT)
+    if score != current:
+        zset.put(args[3], score)
+        db.modified(args[1])
+    return client.resp.double(score)
 
 
 @command(

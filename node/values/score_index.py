@@ -2,16 +2,17 @@
 
 Laws: scores and members stand in parallel blocks of at most BLOCK_MAX_ENTRIES; no block is empty; the
 last entry of each block is also in the two lists of maxima. Members with the same score are in the order
-of their bytes (Redis: zslInsert).
+of their bytes (Redis: zslInsert). Scores are packed doubles: a search that would follow a pointer for each
+comparison takes half as long again.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from itertools import chain
 from operator import itemgetter
-from typing import TypeVar
 
 BLOCK_MAX_ENTRIES = 768
 """A longer block is split in two."""
@@ -21,8 +22,6 @@ BLOCK_MIN_ENTRIES = 96
 
 JOINED_MAX_ENTRIES = 512
 BUILT_BLOCK_ENTRIES = 512
-
-T = TypeVar("T")
 
 Bound = tuple[int, int]
 """A position between two entries: (block, offset in the block)."""
@@ -46,7 +45,7 @@ class ScoreIndex:
             pairs.sort(key=itemgetter(1))
         members = [member for member, _ in pairs]
         steps = range(0, len(pairs), BUILT_BLOCK_ENTRIES)
-        self._scores = [scores[at : at + BUILT_BLOCK_ENTRIES] for at in steps]
+        self._scores = [array("d", scores[at : at + BUILT_BLOCK_ENTRIES]) for at in steps]
         self._members = [members[at : at + BUILT_BLOCK_ENTRIES] for at in steps]
         self._max_scores = [block[-1] for block in self._scores]
         self._max_members = [block[-1] for block in self._members]
@@ -66,7 +65,7 @@ class ScoreIndex:
             if maxima[at] == score:
                 at = bisect_left(self._max_members, member, at, bisect_right(maxima, score, at))
         elif not maxima:
-            self._scores.append([score])
+            self._scores.append(array("d", (score,)))
             self._members.append([member])
             maxima.append(score)
             self._max_members.append(member)
@@ -103,7 +102,11 @@ class ScoreIndex:
         del scores[offset]
         del members[offset]
         self._size -= 1
-        self._shrunk(at, 1)
+        left = len(scores)
+        if offset == left or left < BLOCK_MIN_ENTRIES:
+            self._shrunk(at, 1)
+        elif self._tree is not None:
+            self._adjust(at, -1)
 
     def remove_ranks(self, start: int, stop: int) -> list[bytes]:
         """remove_ranks(0, 2) -> the members of ranks start to stop-1, taken out. O(log n + m + blocks)."""
@@ -123,9 +126,13 @@ class ScoreIndex:
     def pop_first(self) -> tuple[bytes, float]:
         """pop_first() -> the entry of rank 0, taken out; the index must not be empty. O(1)."""
         member = self._members[0].pop(0)
-        score = self._scores[0].pop(0)
+        scores = self._scores[0]
+        score = scores.pop(0)
         self._size -= 1
-        self._shrunk(0, 1)
+        if len(scores) < BLOCK_MIN_ENTRIES:
+            self._shrunk(0, 1)
+        elif self._tree is not None:
+            self._adjust(0, -1)
         return member, score
 
     def pop_last(self) -> tuple[bytes, float]:
@@ -265,21 +272,25 @@ class ScoreIndex:
 
     def members(self, start: int, stop: int) -> list[bytes]:
         """members(0, 10) -> the members of ranks start to stop-1, in order. O(log n + m)."""
-        return self._slice(self._members, start, stop)
-
-    def scores(self, start: int, stop: int) -> list[float]:
-        """scores(0, 10) -> the scores of ranks start to stop-1, in order. O(log n + m)."""
-        return self._slice(self._scores, start, stop)
-
-    def _slice(self, blocks: list[list[T]], start: int, stop: int) -> list[T]:
         if start >= stop:
             return []
         at, offset = self._locate(start)
-        found = blocks[at][offset : offset + stop - start]
+        found = self._members[at][offset : offset + stop - start]
         while len(found) < stop - start:
             at += 1
-            found += blocks[at][: stop - start - len(found)]
+            found += self._members[at][: stop - start - len(found)]
         return found
+
+    def scores(self, start: int, stop: int) -> list[float]:
+        """scores(0, 10) -> the scores of ranks start to stop-1, in order. O(log n + m)."""
+        if start >= stop:
+            return []
+        at, offset = self._locate(start)
+        found = self._scores[at][offset : offset + stop - start]
+        while len(found) < stop - start:
+            at += 1
+            found += self._scores[at][: stop - start - len(found)]
+        return found.tolist()
 
     def _check(self) -> None:
         """Assert the laws; tests call this after each operation."""

@@ -11,7 +11,7 @@ from math import isnan
 from random import Random
 
 from .score_index import ScoreIndex
-from .table import Mapping, grown, random_key, scan_step
+from .table import Mapping, Table, grown, random_key, scan_step
 
 UNORDERED_MAX_ENTRIES = 1024
 """A set of more members always has its index, so that an ordered query never sorts more than this."""
@@ -61,29 +61,30 @@ class SortedSet:
 
     # -- changing
 
-    def insert(self, member: bytes, score: float) -> None:
-        """insert(b"a", 1.5) adds a member that is not there. Callers then ask `outgrow`. O(log n)."""
+    def put(self, member: bytes, score: float) -> float | None:
+        """put(b"a", 1.5) -> the score the member had, or None if it is new: then callers ask `outgrow`. O(log n)."""
         scores = self.scores
         if self.encoding is LISTPACK:
             score += 0.0
-        scores[member] = score
-        if self._index is not None:
-            self._index.insert(member, score)
-            if type(scores) is dict:
+        if isinstance(scores, Table):
+            before = scores.swap(member, score)
+        else:
+            before = scores.get(member)
+            scores[member] = score
+            if before is None:
                 self.scores = grown(scores)
-        elif len(scores) > UNORDERED_MAX_ENTRIES or type(scores) is dict:
-            self.scores = grown(scores)
+        index = self._index
+        if index is None:
             if len(scores) > UNORDERED_MAX_ENTRIES:
                 self._index = ScoreIndex(self.scores.items())
-
-    def update(self, member: bytes, current: float, score: float) -> None:
-        """update(b"a", 1.5, 2.0) changes the score of a member that has `current`. O(log n)."""
-        if self.encoding is LISTPACK:
-            score += 0.0
-        self.scores[member] = score
-        if self._index is not None:
-            self._index.remove(member, current)
-            self._index.insert(member, score)
+        elif before is None:
+            index.insert(member, score)
+        elif before != score:
+            index.remove(member, before)
+            index.insert(member, score)
+        if before == score == 0:
+            self.scores[member] = before  # 0 and -0 are equal: nothing was to be changed
+        return before
 
     def remove(self, member: bytes) -> bool:
         """remove(b"a") -> whether the member was there; it is gone. O(log n)."""

@@ -90,6 +90,18 @@ class Table(Generic[V]):
             if after > PARTITION_MAX_ENTRIES:
                 self._split(index)
 
+    def swap(self, key: bytes, value: V) -> V | None:
+        """swap(key, value) -> the value that was there, or None; `value` is stored now."""
+        index = hash(key) & self._mask
+        partition = self._partitions[index]
+        before = partition.get(key)
+        partition[key] = value
+        if before is None:
+            self._size += 1
+            if len(partition) > PARTITION_MAX_ENTRIES:
+                self._split(index)
+        return before
+
     def setdefault(self, key: bytes, value: V) -> V:
         """setdefault(key, value) -> the value that is there, or `value`, now stored."""
         if key in self:

@@ -27,14 +27,6 @@ def ordered(model: dict[bytes, float]) -> list[tuple[bytes, float]]:
     return sorted(model.items(), key=lambda item: (item[1], item[0]))
 
 
-def put(zset: SortedSet, model: dict[bytes, float], member: bytes, score: float) -> None:
-    if member in model:
-        zset.update(member, model[member], score)
-    else:
-        zset.insert(member, score)
-    model[member] = score
-
-
 def large(size: int, rng: Random, distinct_scores: int) -> tuple[SortedSet, dict[bytes, float]]:
     model = {b"member:%d" % number: float(rng.randrange(distinct_scores)) for number in range(size)}
     return SortedSet(dict(model), SKIPLIST), model
@@ -45,7 +37,8 @@ def test_a_set_agrees_with_a_sorted_dict_after_every_step(steps: list[tuple[str,
     zset, model = SortedSet(), {}
     for action, member, score in steps:
         if action == "set":
-            put(zset, model, member, score)
+            assert zset.put(member, score) == model.get(member)
+            model[member] = score
         elif action == "remove":
             assert zset.remove(member) == (model.pop(member, None) is not None)
         elif action == "order":
@@ -64,7 +57,9 @@ def test_a_large_set_agrees_with_a_sorted_dict(seed: int, distinct_scores: int) 
     rng = Random(seed)
     zset, model = large(3 * BLOCK_MAX_ENTRIES, rng, distinct_scores)
     for _ in range(600):
-        put(zset, model, b"member:%d" % rng.randrange(4000), float(rng.randrange(distinct_scores)))
+        member, score = b"member:%d" % rng.randrange(4000), float(rng.randrange(distinct_scores))
+        assert zset.put(member, score) == model.get(member)
+        model[member] = score
         gone = b"member:%d" % rng.randrange(4000)
         assert zset.remove(gone) == (model.pop(gone, None) is not None)
     zset._check()
@@ -106,20 +101,20 @@ def test_removing_ranks_down_to_nothing_keeps_the_laws(distinct_scores: int) -> 
 def test_ascending_scores_fill_blocks_and_popping_empties_them() -> None:
     zset = SortedSet()
     for number in range(3000):
-        zset.insert(b"%d" % number, float(number))
+        zset.put(b"%d" % number, float(number))
     zset._check()
     assert [zset.pop_lowest()[0] for _ in range(3000)] == [b"%d" % number for number in range(3000)]
     zset._check()
-    zset.insert(b"again", 1.0)
+    zset.put(b"again", 1.0)
     assert zset.items() == [(b"again", 1.0)]
 
 
 def test_a_small_set_is_ordered_only_when_asked() -> None:
     zset = SortedSet()
     for number in range(UNORDERED_MAX_ENTRIES):
-        zset.insert(b"%d" % number, 1.0)
+        zset.put(b"%d" % number, 1.0)
     assert zset._index is None
-    zset.insert(b"one more", 1.0)
+    zset.put(b"one more", 1.0)
     assert zset._index is not None
     assert isinstance(zset.scores, Table)
     zset._check()
@@ -127,10 +122,10 @@ def test_a_small_set_is_ordered_only_when_asked() -> None:
 
 def test_a_listpack_becomes_a_skiplist_and_never_turns_back() -> None:
     zset = SortedSet()
-    zset.insert(b"a", 1.0)
+    zset.put(b"a", 1.0)
     zset.outgrow(2, 4, 1)
     assert zset.encoding is LISTPACK
-    zset.insert(b"longer", 1.0)
+    zset.put(b"longer", 1.0)
     zset.outgrow(2, 4, 6)
     assert zset.encoding is SKIPLIST
     zset.remove(b"longer")
@@ -157,7 +152,7 @@ def test_a_scan_returns_what_was_there_throughout() -> None:
             break
         number = rng.randrange(2000)
         zset.remove(b"member:%d" % number)
-        zset.insert(b"new:%d" % cursor, 1.0)
+        zset.put(b"new:%d" % cursor, 1.0)
     assert {member for member in model if int(member.split(b":")[1]) >= 2000} <= seen
 
 
