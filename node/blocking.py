@@ -149,7 +149,9 @@ class Blocking:
         if parked is None or parked.kind == "pause":
             return False
         parked.command.calls += 1
-        self.complete(client, UNBLOCKED.encode() if with_error else parked.on_timeout(client))
+        dispatcher = self._server.dispatcher
+        failed = dispatcher.failed(parked.command, UNBLOCKED) if with_error else None
+        self.complete(client, failed or parked.on_timeout(client))
         return True
 
     def abort_all(self, error: CommandError, keep: Callable[[Client], bool] = lambda client: False) -> None:
@@ -183,8 +185,8 @@ class Blocking:
     def _serve_key(self, index: int, key: bytes) -> None:
         database = self._server.keyspace.databases[index]
         for client in [*database.blocked.get(key, ())]:
-            value = database.find(key)
-            if value is None:
+            value = database.peek(key)
+            if value is None or database.is_expired(key):
                 return
             parked = client.parked
             if (

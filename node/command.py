@@ -292,7 +292,19 @@ class CommandTable:
 
     def __iter__(self) -> Iterator[Command]:
         """Each top-level command once, by name."""
-        return (self.by_name[name] for name in sorted(self.by_name) if name.islower() or not name.isalpha())
+        return (self.by_name[name] for name in sorted(self.by_name) if name == name.lower())
+
+    def rename(self, name: bytes, new_name: bytes) -> None:
+        """rename(b"flushall", b"") removes a command, or gives it another name (rename-command).
+
+        KeyError if there is no such command; ValueError if the new name is taken.
+        """
+        found = self.by_name[name.lower()]
+        if new_name and self.get(new_name) is not None:
+            raise ValueError(new_name)
+        del self.by_name[name.lower()], self.by_name[name.upper()]
+        if new_name:
+            self.by_name[new_name.lower()] = self.by_name[new_name.upper()] = found
 
     def resolve(self, args: list[bytes]) -> Command:
         """resolve(args) -> the command or subcommand that `args` names; CommandError with Redis's text."""

@@ -49,14 +49,14 @@ class _File:
         self.mentions.setdefault(directive.name, []).append(len(self.lines))
         return line
 
-    def put(self, directive: Directive, lines: Iterable[tuple[str, bool]]) -> None:
+    def put(self, directive: Directive, lines: Iterable[tuple[str, bool]], everything: bool) -> None:
         """put(directive, lines): they take the places of the old ones; what is left over goes, or is appended."""
         places = self.mentions.pop(directive.name, [])
         for text, must_be_there in lines:
             line = text.encode("utf-8", "surrogateescape")
             if places:
                 self.lines[places.pop(0)] = line
-            elif must_be_there:
+            elif must_be_there or everything:
                 if not self.signed:
                     self.lines.append(SIGNATURE)
                     self.signed = True
@@ -70,8 +70,11 @@ class _File:
         return b"".join(line + b"\n" for line in kept)
 
 
-def rewrite(config: Config, path: Path) -> None:
-    """rewrite(config, path). OSError if the old file can't be read or the new one not be written."""
+def rewrite(config: Config, path: Path, *, everything: bool = False) -> None:
+    """rewrite(config, path), with `everything` directives at their defaults too.
+
+    OSError if the old file can't be read or the new one not be written.
+    """
     content = path.read_bytes() if path.exists() else b""
     file = _File(content, config.table)
     seen: set[str] = set()
@@ -79,7 +82,7 @@ def rewrite(config: Config, path: Path) -> None:
         if directive.name not in seen:
             seen.add(directive.name)
             value: Any = getattr(config, directive.attribute)
-            file.put(directive, directive.lines(value))
+            file.put(directive, directive.lines(value), everything)
     replace_file(path, file.content())
 
 

@@ -115,9 +115,7 @@ GENERAL: tuple[Directive, ...] = (
     Int("databases", 16, 1, INT_MAX, IMMUTABLE),
     Bool("always-show-logo", False, IMMUTABLE),
     Bool("set-proc-title", True, IMMUTABLE),
-    String(
-        "proc-title-template", "{title} {listen-addr} {server-mode}", nullable=False, check=_title_template
-    ),
+    String("proc-title-template", "{title} {listen-addr} {server-mode}", nullable=False, check=_title_template),
     String("locale-collate", "", nullable=False, check=_locale_name),
     String("ignore-warnings", "", nullable=False),
     Int("hz", 10, 0, INT_MAX),
@@ -161,10 +159,7 @@ TLS: tuple[Directive, ...] = (
     Bool("tls-session-caching", True),
     Int("tls-session-cache-size", 20 << 10, 0, INT_MAX),
     Int("tls-session-cache-timeout", 300, 0, INT_MAX),
-    *(
-        String(f"tls-{name}", "", VOLATILE)
-        for name in ("cert-file", "key-file", "client-cert-file", "client-key-file")
-    ),
+    *(String(f"tls-{name}", "", VOLATILE) for name in ("cert-file", "key-file", "client-cert-file", "client-key-file")),
     *(String(f"tls-{name}", "", VOLATILE) for name in ("dh-params-file", "ca-cert-file", "ca-cert-dir")),
     *(String(f"tls-{name}", "", SENSITIVE) for name in ("key-file-pass", "client-key-file-pass")),
     *(String(f"tls-{name}", "") for name in ("protocols", "ciphers", "ciphersuites")),
@@ -182,10 +177,7 @@ MEMORY: tuple[Directive, ...] = (
     Int("maxmemory-eviction-tenacity", 10, 0, 100),
     Int("lfu-log-factor", 10, 0, INT_MAX),
     Int("lfu-decay-time", 1, 0, INT_MAX),
-    *(
-        Bool(f"lazyfree-lazy-{name}", False)
-        for name in ("eviction", "expire", "server-del", "user-del", "user-flush")
-    ),
+    *(Bool(f"lazyfree-lazy-{name}", False) for name in ("eviction", "expire", "server-del", "user-del", "user-flush")),
     Bool("jemalloc-bg-thread", True),
     Bool("activedefrag", False, check=_no_defragmentation),
     Memory("active-defrag-ignore-bytes", 100 << 20, 1, LONG_MAX),
@@ -285,9 +277,10 @@ CLUSTER: tuple[Directive, ...] = (
     Memory("cluster-link-sendbuf-limit", 0, 0, ULONG_MAX),
 )
 OURS: tuple[Directive, ...] = (
-    String("cluster-secret", "", SENSITIVE | IMMUTABLE),
-    String("cluster-secret-file", "", IMMUTABLE),
-    Enum("cluster-voters", "members", ("members", "primaries"), IMMUTABLE),
+    # Hidden from CONFIG GET *: tools that carry one server's configuration to another mustn't meet them.
+    String("cluster-secret", "", SENSITIVE | IMMUTABLE | HIDDEN),
+    String("cluster-secret-file", "", IMMUTABLE | HIDDEN),
+    Enum("cluster-voters", "members", ("members", "primaries"), IMMUTABLE | HIDDEN),
 )
 ENCODINGS: tuple[Directive, ...] = (
     Int("hash-max-listpack-entries", 512, 0, LONG_MAX, alias="hash-max-ziplist-entries"),

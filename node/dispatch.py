@@ -173,6 +173,8 @@ class Dispatcher:
         """Everything that may stand between a command and its execution (Redis: processCommand)."""
         client.command = None
         guard = client.guard
+        if guard & GUARD_CLOSING:
+            return NO_REPLY
         try:
             command = self.table.resolve(args)
             if not command.takes(len(args)):

@@ -65,7 +65,7 @@ class Listeners:
         self._server = server
         self._listeners: list[_Listener] = []
 
-    def open(self) -> None:
+    def open(self, *, may_be_none: bool = False) -> None:
         """open() raises ListenError if a port is taken, or if nothing could be bound at all."""
         config = self._server.config
         if config.port:
@@ -75,7 +75,7 @@ class Listeners:
                 raise ListenError(f"Failed listening on port {config.port} (TCP), aborting.")
         if config.unixsocket:
             self._open_unix(config.unixsocket, config.unixsocketperm)
-        if not self._listeners:
+        if not self._listeners and not may_be_none:
             raise ListenError("Configured to not listen anywhere, exiting.")
         for listener in self._listeners:
             self._server.reactor.add(listener.sock.fileno(), listener)
@@ -161,17 +161,12 @@ class Listeners:
         return not config.protected_mode or bool(config.requirepass) or ipaddress.ip_address(host).is_loopback
 
     def reopen(self) -> None:
-        """reopen() listens on the present `bind` and `port` and leaves the old ones; ListenError changes nothing."""
-        old, self._listeners = self._listeners, []
-        same_port = {listener.sock.getsockname() for listener in old}
-        try:
-            for listener in old:
-                self._server.reactor.remove(listener.sock.fileno())
-                listener.sock.close()
-            self.open()
-        except ListenError:
-            log.warning("Could not listen anew; still on %s", same_port)
-            raise
+        """reopen() leaves the old addresses and listens on the present `bind` and `port` (CONFIG SET).
+
+        After a ListenError nothing is listened on; call it again with a configuration that works.
+        """
+        self.close()
+        self.open(may_be_none=True)
 
     def _forget_all(self) -> None:
         for listener in self._listeners:

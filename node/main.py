@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         server = Server(config)
         status = trio.run(_serve, server, strict_exception_groups=True)
-    except (ListenError, LoadError) as error:
+    except (ConfigFileError, ListenError, LoadError) as error:
         log.warning("%s", error)
         sys.exit(1)
     sys.exit(status)

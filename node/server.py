@@ -21,15 +21,17 @@ from .auth import password_required, set_authenticated, watch_password
 from .blocking import Blocking
 from .client import Client
 from .clock import Clock
-from .command import GATE_ANY, discover
-from .config import Config
+from .command import GATE_ANY, CommandTable, discover
+from .config import Config, ConfigFileError
+from .config_kinds import ConfigError
 from .connection import Connection
 from .dispatch import Dispatcher
 from .info import Info
 from .journal import Journal
 from .keyspace import Database, ExpiryPolicy, Keyspace
-from .listeners import Listeners
+from .listeners import ListenError, Listeners
 from .migrate_links import MigrateLinks
+from .oom_score import OomScore
 from .pausing import Pauses
 from .persistence.persistence import Persistence
 from .reactor import Reactor
@@ -73,7 +75,7 @@ class Server:
         self.keyspace.on_expired = self._propagate_expiry
         self.journal = Journal()
         self.reactor = Reactor(self.clock.update)
-        self.dispatcher = Dispatcher(self, discover())
+        self.dispatcher = Dispatcher(self, _command_table(config))
         self.blocking = Blocking(self)
         self.clients: dict[int, Client] = {}
         """Connected clients by id, oldest first."""
@@ -99,6 +101,9 @@ class Server:
         self.replication = Replication(self)
         self.persistence = Persistence(self)
         self.shutdown = Shutdown(self)
+        self.oom_score = OomScore(self)
+        config.on_change("port", lambda: self._rebind("Unable to listen on this port. Check server logs."))
+        config.on_change("bind", lambda: self._rebind("Failed to bind to specified addresses."))
         self.reclaimer = Reclaimer(self)
         self.tasks.append(self.reclaimer.run)
         self.migrate_links = MigrateLinks()
@@ -178,6 +183,12 @@ class Server:
         """reset_stats(): CONFIG RESETSTAT; the counters of `stats` start anew."""
         self.stats = Stats()
 
+    def _rebind(self, refusal: str) -> None:
+        try:
+            self.listeners.reopen()
+        except ListenError:
+            raise ConfigError(refusal) from None
+
     # -- the journal
 
     def _propagate_expiry(self, database: Database, key: bytes) -> None:
@@ -247,3 +258,16 @@ class Server:
     def process_id(self) -> int:
         """This node's pid; a forked child sees its own."""
         return os.getpid()
+
+
+def _command_table(config: Config) -> CommandTable:
+    """The commands, renamed as rename-command says; ConfigFileError where it can't be."""
+    table = discover()
+    for name, new_name in config.renames:
+        try:
+            table.rename(name.encode("utf-8", "surrogateescape"), new_name.encode("utf-8", "surrogateescape"))
+        except KeyError:
+            raise ConfigFileError("No such command in rename-command") from None
+        except ValueError:
+            raise ConfigFileError("Target command name already exists") from None
+    return table

@@ -150,8 +150,8 @@ def flushall(client: Client, args: list[bytes]) -> bytes:
     Complexity: O(N) where N is the total number of keys in all databases
     """
     client.db.keyspace.flush(_flushes_lazily(client, args))
-    client.server.persistence.flushed_all()
     client.db.keyspace.dirty += 1
+    client.server.persistence.flushed_all()
     return OK
 
 

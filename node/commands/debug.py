@@ -12,6 +12,7 @@ from collections.abc import Callable
 from ..client import Client
 from ..command import command
 from ..config_kinds import parse_memory
+from ..config_rewrite import rewrite
 from ..digest import dataset_digest, hexadecimal, value_digest
 from ..errors import CommandError, NoSuchKeyError, SyntaxError_, subcommand_error
 from ..glob import matches
@@ -231,6 +232,19 @@ def _jmap(client: Client, args: list[bytes]) -> bytes:
             kind = encoding(value)
             counts[kind] = counts.get(kind, 0) + 1
     return client.resp.map([part for kind in sorted(counts) for part in (bulk(kind), integer(counts[kind]))])
+
+
+@_subcommand("CONFIG-REWRITE-FORCE-ALL", 2)
+def _config_rewrite_force_all(client: Client, args: list[bytes]) -> bytes:
+    """Write all directives into the config file, those at their defaults too."""
+    config = client.server.config
+    if config.path is None:
+        raise CommandError("The server is running without a config file")
+    try:
+        rewrite(config, config.path, everything=True)
+    except OSError as error:
+        raise CommandError(f"CONFIG-REWRITE-FORCE-ALL failed: {error.strerror}") from error
+    return OK
 
 
 @_subcommand("LOG message", 3)
