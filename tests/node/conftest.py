@@ -90,3 +90,9 @@ def node() -> Iterator[Node]:
 def run(node: Node) -> Callable[..., bytes]:
     """run(b"SET", b"k", b"v") -> the encoded reply of a fresh node."""
     return node.run
+
+
+@pytest.fixture(scope="session")
+def make_node() -> type[Node]:
+    """make_node() -> a fresh in-process node, for tests that need one for each Hypothesis example."""
+    return Node
