@@ -189,7 +189,7 @@ def set_slot_migrating(core: ClusterCore, slot: int, node_id: str) -> None:
     if core.slot_map.owners[slot] is not core.myself:
         raise ClusterError(f"I'm not the owner of hash slot {slot}")
     core.slot_map.migrating[slot] = _move_partner(core, node_id)
-    core.persist()
+    _moves_changed(core)
 
 
 def set_slot_importing(core: ClusterCore, slot: int, node_id: str) -> None:
@@ -198,7 +198,7 @@ def set_slot_importing(core: ClusterCore, slot: int, node_id: str) -> None:
     if core.slot_map.owners[slot] is core.myself:
         raise ClusterError(f"I'm already the owner of hash slot {slot}")
     core.slot_map.importing[slot] = _move_partner(core, node_id)
-    core.persist()
+    _moves_changed(core)
 
 
 def set_slot_stable(core: ClusterCore, slot: int) -> None:
@@ -206,7 +206,7 @@ def set_slot_stable(core: ClusterCore, slot: int) -> None:
     _require_primary(core)
     core.slot_map.importing.pop(slot, None)
     core.slot_map.migrating.pop(slot, None)
-    core.persist()
+    _moves_changed(core)
 
 
 def set_slot_node(core: ClusterCore, slot: int, node_id: str, *, keys: int, now_ms: float) -> None:
@@ -239,6 +239,11 @@ def set_slot_node(core: ClusterCore, slot: int, node_id: str, *, keys: int, now_
     core.persist()
     if owner is core.myself:
         core.roles.slots_changed(0, node)
+
+
+def _moves_changed(core: ClusterCore) -> None:
+    core.emit(SlotMapChanged())
+    core.persist()
 
 
 def _require_primary(core: ClusterCore) -> None:
