@@ -33,6 +33,7 @@ from .listeners import ListenError, Listeners
 from .migrate_links import MigrateLinks
 from .oom_score import OomScore
 from .pausing import Pauses
+from .persistence.errors import LoadError
 from .persistence.persistence import Persistence
 from .reactor import Reactor
 from .reclaiming import Reclaimer
@@ -88,7 +89,7 @@ class Server:
         self.tasks: list[Callable[[], Awaitable[None]]] = []
         """Trio tasks that run beside the reactor until the server stops."""
         self.before_serving: list[Callable[[], None]] = []
-        """Called once, before the first client is accepted: loading the data set."""
+        """Called once, before the first client is accepted."""
         self.at_exit: list[Callable[[], None]] = []
         """Called when the server stops, after the last command."""
         self._stop = trio.Event()
@@ -212,7 +213,7 @@ class Server:
         while True:
             await trio.sleep(CRON_INTERVAL_SECONDS)
             self.clock.update()
-            if self.cron_paused:
+            if self.cron_paused or self.loading:
                 continue
             for hook in self.cron:
                 hook()
@@ -227,16 +228,25 @@ class Server:
             self.blocking.expire(self.clock.update())
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
-        """run() -> the exit status, once `stop` was called. `on_ready` is called when clients are accepted."""
-        for load in self.before_serving:
-            load()
+        """run() -> the exit status, once `stop` was called. `on_ready` is called when the data set is loaded.
+
+        Clients are accepted before that, and told LOADING. Raises ListenError, LoadError.
+        """
+        failure: LoadError | None = None
+        for prepare in self.before_serving:
+            prepare()
         self.listeners.open()
         try:
             async with trio.open_nursery() as nursery:
                 for task in (self.reactor.run, self._run_cron, self._run_timer, *self.tasks):
                     nursery.start_soon(task)
-                on_ready()
-                await self._stop.wait()
+                try:
+                    await self.persistence.load()
+                except LoadError as error:
+                    failure = error
+                else:
+                    on_ready()
+                    await self._stop.wait()
                 nursery.cancel_scope.cancel()
         finally:
             self.listeners.close()
@@ -246,6 +256,8 @@ class Server:
                     client.connection.close("shutdown")
             for hook in self.at_exit:
                 hook()
+        if failure is not None:
+            raise failure
         log.warning("pyredis-node is now ready to exit, bye bye...")
         return self.exit_status
 

@@ -63,13 +63,14 @@ class FileLoad:
         self.keys_expired = 0
         self.bytes_total = 0
         self.bytes_loaded = 0
+        self.started_ms = keyspace.clock.now_ms
         self._path = path
         self._keyspace = keyspace
         self._expired_before_ms = expired_before_ms
         self._may_replace = may_replace
 
-    def steps(self) -> Iterator[None]:
-        """steps() does a bounded part of the load before each yield. Raises OSError, RdbFormatError."""
+    def steps(self) -> Iterator[int]:
+        """steps() -> after each bounded part of the load, how many keys it had. Raises OSError, RdbFormatError."""
         with open(self._path, "rb", buffering=0) as file:
             self.bytes_total = self._path.stat().st_size
             while not self.reader.finished:
@@ -86,7 +87,7 @@ class FileLoad:
                 )
                 self.keys_loaded += len(entries) - expired
                 self.keys_expired += expired
-                yield
+                yield len(entries)
 
     def run(self) -> None:
         """run() does all steps at once."""

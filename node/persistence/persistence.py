@@ -14,8 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from ..client import GUARD_PRIMARY, Client
-from ..command import GATE_ANY, Command
+from ..command import GATE_ANY, GATE_NOT_LOADING, Command
 from ..errors import CommandError
 from .child import Child, Report, fork, resident_bytes
 from .errors import LoadError, RdbFormatError
@@ -34,6 +36,8 @@ BGSAVE_RETRY_DELAY_MS: Final = 5000
 """After a failed background save, the next automatic one waits so long (Redis: CONFIG_BGSAVE_RETRY_DELAY)."""
 REPORT_INTERVAL_NS: Final = 1_000_000_000
 _DISK_ERROR_RANK: Final = 30
+_LOADING_RANK: Final = 70
+_LOADING = CommandError("Redis is loading the dataset in memory", "LOADING")
 _MISCONF = CommandError(
     "Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may "
     "modify the data set are disabled, because this instance is configured to report errors during writes if RDB "
@@ -73,7 +77,6 @@ class Persistence:
         self._child_started_ms = 0
         self._last_try_ms = 0
         server.cron.append(self.cron)
-        server.before_serving.append(self.load)
         server.at_exit.append(self.close)
         for name in ("save", "stop-writes-on-bgsave-error"):
             server.config.on_change(name, self.update_gate)
@@ -240,24 +243,34 @@ class Persistence:
 
     # -- loading
 
-    def load(self) -> None:
-        """load(): the RDB file into the empty keyspace, if there is one. Raises LoadError."""
-        started_ns = time.monotonic_ns()
-        expired_before_ms = None if self.server.replication.is_replica else self.server.clock.now_ms
-        load = self._file_load(expired_before_ms)
-        try:
-            load.run()
-        except FileNotFoundError:
+    async def load(self) -> None:
+        """load(): the RDB file into the empty keyspace, if there is one; others get their turn meanwhile.
+
+        Commands that need the data are refused until it is done. Raises LoadError.
+        """
+        if not self.server.config.dbfilename or not self.rdb_path.exists():
             return
+        started_ns = time.monotonic_ns()
+        self.loading = load = self._file_load()
+        dispatcher = self.server.dispatcher
+        dispatcher.close_gate("loading", GATE_NOT_LOADING, _LOADING_RANK, lambda client, command: _LOADING)
+        try:
+            for keys in load.steps():
+                await trio.sleep(max(0, keys * self.server.config.key_load_delay) / 1e6)
         except (OSError, RdbFormatError) as error:
-            raise LoadError(f"Fatal error loading the DB, check server logs. {self.rdb_path}: {error}") from error
+            raise LoadError(f"Fatal error loading the DB {self.rdb_path}: {error}. Exiting.") from error
+        finally:
+            self.loading = None
+        dispatcher.open_gate("loading")
         self._loaded(load)
         self.data_replaced()
         log.info("DB loaded from disk: %.3f seconds", (time.monotonic_ns() - started_ns) / 1e9)
         self._restore_history(load.reader.aux)
 
-    def _file_load(self, expired_before_ms: int | None, *, may_replace: bool = False) -> FileLoad:
+    def _file_load(self, *, may_replace: bool = False) -> FileLoad:
         config = self.server.config
+        # A replica waits for its primary's DEL.
+        expired_before_ms = None if self.server.replication.is_replica else self.server.clock.now_ms
         return FileLoad(
             self.rdb_path,
             self.server.keyspace,
@@ -292,8 +305,7 @@ class Persistence:
             return False
         if flush:
             self.server.keyspace.flush()
-        expired_before_ms = None if self.server.replication.is_replica else self.server.clock.now_ms
-        load = self._file_load(expired_before_ms, may_replace=merge)
+        load = self._file_load(may_replace=merge)
         try:
             load.run()
         except (OSError, RdbFormatError) as error:
@@ -314,11 +326,14 @@ class Persistence:
     def prepare_shutdown(self, save: bool | None = None) -> bool:
         """prepare_shutdown(save) -> whether the node may end; False if a save that is wanted failed.
 
-        None saves if save points are configured (SHUTDOWN without SAVE and NOSAVE). The child is killed.
+        None saves if save points are configured (SHUTDOWN without SAVE and NOSAVE). The child is killed. A data
+        set that is only half loaded is never saved.
         """
         if self.child is not None:
             log.warning("There is a child saving an .rdb. Killing it!")
             self.close()
+        if self.loading is not None:
+            return True
         wanted = bool(self.server.config.save) if save is None else save
         if not wanted:
             return True
@@ -363,6 +378,7 @@ class Persistence:
         return {
             "loading": int(self.loading is not None),
             "async_loading": 0,
+            **self._loading_info(),
             "current_cow_peak": child.cow_bytes if child is not None else 0,
             "current_cow_size": child.cow_bytes if child is not None else 0,
             "current_cow_size_age": 0,
@@ -379,6 +395,22 @@ class Persistence:
             "rdb_last_cow_size": self.last_cow_bytes,
             "rdb_last_load_keys_expired": self.keys_expired,
             "rdb_last_load_keys_loaded": self.keys_loaded,
+        }
+
+    def _loading_info(self) -> dict[str, str | int]:
+        load = self.loading
+        if load is None:
+            return {}
+        elapsed_seconds = max(0, self.server.clock.now_ms - load.started_ms) // 1000
+        left_bytes = load.bytes_total - load.bytes_loaded
+        memory = load.reader.aux.get(b"used-mem", b"")
+        return {
+            "loading_start_time": load.started_ms // 1000,
+            "loading_total_bytes": load.bytes_total,
+            "loading_rdb_used_mem": int(memory) if memory.isdigit() else 0,
+            "loading_loaded_bytes": load.bytes_loaded,
+            "loading_loaded_perc": f"{load.bytes_loaded * 100 / max(1, load.bytes_total):.2f}",
+            "loading_eta_seconds": elapsed_seconds * left_bytes // (load.bytes_loaded + 1),
         }
 
     def _fork_percent(self) -> str:

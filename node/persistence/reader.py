@@ -248,7 +248,7 @@ class SnapshotReader:
         expected = int.from_bytes(self._buffer[start:stop], "little")
         # 0 says that the writer computed none (rdbchecksum no).
         if self._verify_checksum and expected not in (0, self._crc):
-            raise RdbFormatError(f"wrong checksum {expected:016x}, computed {self._crc:016x}", start)
+            raise RdbFormatError(f"RDB CRC error: {expected:016x} but computed {self._crc:016x}", start)
         self._position = stop
         self._finish(entries)
 

@@ -52,7 +52,7 @@ class Replication:
         for name in ("replica-read-only", "replica-serve-stale-data"):
             config.on_change(name, self._update_gates)
         if config.replicaof is not None:
-            self.follow(*config.replicaof)
+            self.follow(*config.replicaof, connect=False)
 
     @property
     def is_replica(self) -> bool:
@@ -71,8 +71,11 @@ class Replication:
 
     # -- changing roles
 
-    def follow(self, host: str, port: int) -> None:
-        """follow(host, port): become a replica of that node. Our history is offered for a partial sync."""
+    def follow(self, host: str, port: int, *, connect: bool = True) -> None:
+        """follow(host, port): become a replica of that node. Our history is offered for a partial sync.
+
+        Without `connect`, cron does that, which doesn't run while the data set is loaded.
+        """
         if self.link is not None:
             if (self.link.host, self.link.port) == (host, port):
                 return
@@ -85,7 +88,8 @@ class Replication:
         self.primary.disconnect_all("this node became a replica")
         self._update_gates()
         log.info("REPLICAOF %s:%d enabled", host, port)
-        self.link.connect()
+        if connect and not self.server.loading:
+            self.link.connect()
 
     def promote(self) -> None:
         """promote(): become a primary (REPLICAOF NO ONE, a won election); nothing happens if it is one."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from pyredis_cluster.node.persistence import files
 from pyredis_cluster.node.persistence.errors import LoadError, RdbFormatError
 from pyredis_cluster.node.persistence.loading import load_entries
@@ -35,7 +36,7 @@ def reloaded(node: Any) -> None:
     """The same node as if it were started again."""
     for database in node.server.keyspace.databases:
         database.flush()
-    node.server.persistence.load()
+    trio.run(node.server.persistence.load)
 
 
 def fail_writes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +224,7 @@ def test_after_a_failure_a_save_point_waits_before_it_tries_again(node: Any) -> 
 
 
 def test_no_file_at_the_start_means_an_empty_data_set(node: Any) -> None:
-    node.server.persistence.load()
+    trio.run(node.server.persistence.load)
     assert node.ask("DBSIZE") == 0
 
 
