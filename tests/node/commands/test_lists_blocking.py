@@ -196,3 +196,11 @@ def test_a_push_and_the_move_that_it_serves_count_as_two_changes(node: Node) -> 
     before = node.server.keyspace.dirty
     node.ask("RPUSH", "a", "x")
     assert node.server.keyspace.dirty == before + 2
+
+
+def test_a_transaction_is_journalled_once_and_before_what_it_serves(node: Node) -> None:
+    wait(node, "BLPOP", "l", "0")
+    for command in (("MULTI",), ("RPUSH", "l", "a", "b"), ("RPUSH", "m", "c"), ("EXEC",)):
+        node.ask(*command)
+    words = [b" ".join(entry) for entry in node.recorder.commands]
+    assert words == [b"MULTI", b"RPUSH l a b", b"RPUSH m c", b"EXEC", b"LPOP l"]
