@@ -14,7 +14,7 @@ from ..errors import CommandError, SyntaxError_, WrongTypeError
 from ..keyspace import Value
 from ..parsing import INT64_MAX, float_or_none, parse_cursor, parse_float, parse_integer_between
 from ..reply import EMPTY_ARRAY, ONE, ZERO, array, bulk, bulk_array, format_double, integer
-from ..scan_options import parse_scan_options
+from ..scan_options import parse_scan_options, scan_reply
 from ..values.sorted_set import LISTPACK, SKIPLIST, SortedSet
 
 NAN_RESULT = "resulting score is not a number (NaN)"
@@ -458,7 +458,7 @@ def zscan(client: Client, args: list[bytes]) -> bytes:
     cursor = parse_cursor(args[2])
     zset = as_sorted_set(client.db.read(args[1]))
     if zset is None:
-        return array([bulk(b"0"), EMPTY_ARRAY])
+        return scan_reply(0, [])
     count, match = parse_scan_options(args, 3)
     if zset.encoding is LISTPACK:
         cursor, pairs = 0, zset.items()
@@ -470,4 +470,4 @@ def zscan(client: Client, args: list[bytes]) -> bytes:
             flat.append(member)
             # A skiplist's scores come with 17 digits (ld2string), a listpack's as they are stored (d2string).
             flat.append(format_double(score) if zset.encoding is LISTPACK else b"%.17g" % score)
-    return array([bulk(b"%d" % cursor), bulk_array(flat)])
+    return scan_reply(cursor, flat)
