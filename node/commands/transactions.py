@@ -53,14 +53,10 @@ def exec_(client: Client, args: list[bytes]) -> bytes:
         if transaction.aborted:
             raise CommandError("Transaction discarded because of previous errors.", "EXECABORT")
         return client.resp.null_array
-    keyspace = client.server.keyspace
-    before = keyspace.dirty
     try:
         replies = client.server.dispatcher.transact(client, transaction.commands)
     finally:
         transaction_guard(client, None)
-    if keyspace.dirty != before:
-        client.propagate_as()  # the journal has the transaction already
     return array(replies)
 
 
