@@ -125,8 +125,10 @@ class Dispatcher:
                 try:
                     reply = command.function(client, args)
                 except CommandError as error:
+                    client.propagated = None
                     reply = self.failed(command, error)
                 except Exception:
+                    client.propagated = None
                     reply = self._crashed(command, args)
             if keyspace.dirty != before:
                 if client.command is not None:
@@ -262,6 +264,8 @@ class Dispatcher:
         finally:
             self._effects = None
         self.server.journal.append_transaction(effects)
+        if effects:
+            client.propagate_as()  # EXEC itself stands for nothing beyond them
         client.waiting_offset = self.server.journal.offset
         if keyspace.ready:
             self.server.blocking.serve_ready()

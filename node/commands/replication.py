@@ -57,8 +57,10 @@ def slaveof(client: Client, args: list[bytes]) -> bytes:
     return _replicaof(client, args)
 
 
-def _refuse_chained_sync(client: Client) -> None:
+def _refuse_sync(client: Client) -> None:
     replication = client.server.replication
+    if client.out:
+        raise CommandError("SYNC and PSYNC are invalid with pending output")
     if replication.link is not None and not replication.link_up:
         raise CommandError("Can't SYNC while not connected with my master", "NOMASTERLINK")
 
@@ -72,7 +74,7 @@ def psync(client: Client, args: list[bytes]) -> bytes:
     """
     if client.connection is None or client.guard & GUARD_PRIMARY:
         return NO_REPLY
-    _refuse_chained_sync(client)
+    _refuse_sync(client)
     offset = parse_integer(args[2])
     return client.server.replication.primary.psync(client, args[1].decode("ascii", "replace"), offset)
 
@@ -86,7 +88,7 @@ def sync(client: Client, args: list[bytes]) -> bytes:
     """
     if client.connection is None or client.guard & GUARD_PRIMARY:
         return NO_REPLY
-    _refuse_chained_sync(client)
+    _refuse_sync(client)
     return client.server.replication.primary.sync(client)
 
 

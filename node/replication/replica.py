@@ -178,9 +178,7 @@ class PrimaryLink:
         self._request([b"REPLCONF", b"listening-port", b"%d" % port], self._tolerated)
         if config.replica_announce_ip:
             self._request([b"REPLCONF", b"ip-address", config.replica_announce_ip.encode()], self._tolerated)
-        self._request([b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"], self._tolerated)
-        replid, offset = self.server.replication.position()
-        self._request([b"PSYNC", replid.encode(), b"%d" % offset], self._psync)
+        self._request([b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"], self._introduced)
 
     def _request(self, args: list[bytes], answer: Callable[[bytes], bool]) -> None:
         self._out += encode_command(args)
@@ -207,6 +205,14 @@ class PrimaryLink:
     def _tolerated(line: bytes) -> bool:
         if line.startswith(b"-"):
             log.info("(Non critical) Master does not understand REPLCONF: %s", line.decode(errors="replace"))
+        return True
+
+    def _introduced(self, line: bytes) -> bool:
+        # Redis refuses a PSYNC that comes while earlier answers are still in its output buffer.
+        self._tolerated(line)
+        replid, offset = self.server.replication.position()
+        self._request([b"PSYNC", replid.encode(), b"%d" % offset], self._psync)
+        self.flush()
         return True
 
     def _psync(self, line: bytes) -> bool:

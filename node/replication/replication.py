@@ -14,6 +14,7 @@ from ..client import GUARD_PRIMARY, Client
 from ..command import GATE_NOT_STALE, GATE_WRITE, Command
 from ..errors import CommandError
 from ..keyspace import ExpiryPolicy
+from ..logging import PRIMARY, REPLICA, set_role
 from .identity import Identity
 from .primary import PrimarySide
 from .replica import LinkState, PrimaryLink
@@ -85,6 +86,7 @@ class Replication:
         self.server.journal.frozen = True
         self.server.keyspace.expiry_policy = ExpiryPolicy.HIDE
         self.link = PrimaryLink(self.server, host, port)
+        set_role(REPLICA)
         self.primary.disconnect_all("this node became a replica")
         self._update_gates()
         log.info("REPLICAOF %s:%d enabled", host, port)
@@ -97,6 +99,7 @@ class Replication:
             return
         self.link.close()
         self.link = None
+        set_role(PRIMARY)
         self.identity.shift(self.offset)
         self.server.journal.frozen = False
         self.server.journal.database = -1

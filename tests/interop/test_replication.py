@@ -33,7 +33,7 @@ def write_everything(link: Connection, round_number: int) -> None:
             ("SPOP", f"t{n % 5}"),
             ("HSET", f"h{n % 5}", f"f{n}", n),
             ("HINCRBYFLOAT", f"h{n % 5}", "sum", "0.25"),
-            ("ZADD", f"z{n % 5}", n / 3, f"m{n}"),
+            ("ZADD", f"z{n % 5}", n / 4, f"m{n}"),
             ("ZPOPMIN", f"z{(n + 1) % 5}"),
             ("GETEX", f"s{n % 50}", "PX", 500_000),
             ("COPY", f"s{n % 50}", f"c{n % 50}", "REPLACE"),
