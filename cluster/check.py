@@ -11,6 +11,7 @@ from .admin import in_parallel
 from .errors import NodeRefused
 from .fixplan import PrimaryEvidence, SlotRepair, plan_fix
 from .topology import Member, Topology
+from .waiting import disagreement
 
 
 @dataclass(slots=True)
@@ -42,8 +43,8 @@ def check_cluster(topology: Topology) -> Findings:
         failing = sum(1 for view in member.views.values() if view.failed or "pfail" in view.flags)
         if failing:
             findings.problems.append(f"{member.address} sees {failing} failing node{'s' * (failing != 1)}")
-    if len({member.slot_map for member in members}) > 1:
-        findings.problems.append("the nodes do not agree on who owns which slot")
+    if text := disagreement(members):
+        findings.problems.append(text)
     for primary in topology.primaries:
         if primary.myself.slot_count and not topology.replicas_of(primary.node_id):
             findings.warnings.append(f"{primary.address} has no replica: its slots are lost with it")

@@ -151,9 +151,11 @@ def weight_value(text: str) -> tuple[str, float]:
     """weight_value("NODE=WEIGHT") -> the two. click.BadParameter."""
     node, _, weight = text.rpartition("=")
     try:
-        return node, float(weight)
-    except ValueError as error:
-        raise click.BadParameter(f"'{text}' is not of the form NODE=WEIGHT") from error
+        if node:
+            return node, float(weight)
+    except ValueError:
+        pass
+    raise click.BadParameter(f"'{text}' is not of the form NODE=WEIGHT")
 
 
 @click.command()

@@ -52,7 +52,12 @@ class Target:
     local: LocalCluster | None
 
     def read(self) -> Topology:
-        """read() -> the cluster's topology, to be closed after use."""
+        """read() -> the cluster's topology, to be closed after use. NodeUnreachable."""
+        if self.local is not None and not any(node.alive for node in self.local.nodes):
+            raise LaunchError(
+                f"none of the {len(self.local.nodes)} nodes in {self.directory} runs: "
+                "`pyredis-cluster start` starts them"
+            )
         return read_topology(self.seeds, self.access)
 
     def require_local(self) -> LocalCluster:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pyredis_cluster.client.errors import ResponseError
 
 from .admin import Access
-from .errors import MigrationFailed, NodeRefused, NodeUnreachable
+from .errors import ClusterUnready, MigrationFailed, NodeRefused, NodeUnreachable
 from .keymover import move_slot
 from .migrations import MigrationJob, cancel_jobs, list_jobs, start_job, supports_atomic
 from .plan import Address, Move
 from .topology import Member, Topology, read_topology
+from .waiting import disagreement, wait_for
 
 # A batch is what an interruption can cost: its slots start again from the beginning.
 BATCH_SLOTS_MAX = 512
@@ -25,6 +27,7 @@ BATCH_KEYS_MAX = 100_000
 FAILED_BATCHES_MAX = 10
 # How long nothing may move at all; a failover of source or target has to fit in.
 STALL_TIMEOUT_S = 60.0
+AGREEMENT_TIMEOUT_S = 10.0
 _RETRY_PAUSE_S = 0.25
 _POLL_S = 0.02
 
@@ -97,32 +100,48 @@ class Resharder:
         self._failed_batches = 0
 
     def run(self) -> Progress:
-        """run() -> Progress, everything moved. MigrationFailed when it can't go on within its bounds."""
-        first_look = True
-        while True:
-            topology = self._read()
-            if topology is None:
-                continue
-            with topology:
-                remaining = self._remaining(topology)
-                if first_look:
-                    self.progress.slots_done_before = self.progress.slots_total - len(remaining)
-                    first_look = False
-                self._note_moved(len(remaining))
-                if not remaining:
-                    return self.progress
-                self._round(topology, remaining)
+        """run() -> Progress, everything moved and the nodes agreed, or nearly.
 
-    def _read(self) -> Topology | None:
-        try:
-            topology = read_topology(self._seeds, self._access)
-        except NodeUnreachable as error:
-            self._wait_for(str(error))
-            return None
-        # Any member may lead us back in, should the seed be the one that is killed.
-        known = [member.address for member in topology.members.values()]
-        self._seeds += [address for address in known if address not in self._seeds]
-        return topology
+        MigrationFailed when it can't go on within its bounds.
+        """
+        with self._read() as topology:
+            self.progress.slots_done_before = self.progress.slots_total - len(self._remaining(topology))
+        while not self._advance():
+            pass
+        self._wait_for_agreement()
+        return self.progress
+
+    def _advance(self) -> bool:
+        """One look at the cluster and one batch; whether nothing was left to do."""
+        with self._read() as topology:
+            remaining = self._remaining(topology)
+            self._note_moved(len(remaining))
+            if remaining:
+                self._round(topology, remaining)
+        return not remaining
+
+    def _wait_for_agreement(self) -> None:
+        """All nodes, replicas too, know the new owners then; who is late redirects rightly all the same."""
+
+        def missing() -> str | None:
+            with read_topology(self._seeds, self._access) as topology:
+                return disagreement(list(topology.members.values()))
+
+        with suppress(ClusterUnready, NodeUnreachable):
+            wait_for(missing, AGREEMENT_TIMEOUT_S)
+
+    def _read(self) -> Topology:
+        """The topology, as soon as some node answers."""
+        while True:
+            try:
+                topology = read_topology(self._seeds, self._access)
+            except NodeUnreachable as error:
+                self._wait_for(str(error))
+                continue
+            # Any member may lead us back in, should the seed be the one that is killed.
+            known = [member.address for member in topology.members.values()]
+            self._seeds += [address for address in known if address not in self._seeds]
+            return topology
 
     def _remaining(self, topology: Topology) -> dict[int, Goal]:
         """Slots that are not yet where they should be."""

@@ -68,6 +68,11 @@ def unready(members: Sequence[Member]) -> str | None:
             return f"{member.address} says cluster_state:{member.cluster_info.get('cluster_state', 'unknown')}"
         if not member.link_up:
             return f"replica {member.address} is not in sync with its primary"
+    return disagreement(members)
+
+
+def disagreement(members: Sequence[Member]) -> str | None:
+    """disagreement(members) -> that they do not agree on the slot map; None when they do."""
     if len({member.slot_map for member in members}) > 1:
         return "the nodes do not agree on who owns which slot"
     return None
