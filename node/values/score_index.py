@@ -110,17 +110,37 @@ class ScoreIndex:
 
     def remove_ranks(self, start: int, stop: int) -> list[bytes]:
         """remove_ranks(0, 2) -> the members of ranks start to stop-1, taken out. O(log n + m + blocks)."""
-        removed: list[bytes] = []
-        while stop > start:
-            at, offset = self._locate(start)
-            members = self._members[at]
-            taken = members[offset : offset + stop - start]
-            del members[offset : offset + stop - start]
-            del self._scores[at][offset : offset + stop - start]
-            removed += taken
-            self._size -= len(taken)
-            stop -= len(taken)
-            self._shrunk(at, len(taken))
+        if start >= stop:
+            return []
+        first, offset = self._locate(start)
+        left = stop - start
+        self._size -= left
+        if offset + left <= len(self._members[first]):
+            removed = self._cut(first, offset, offset + left)
+            self._shrunk(first, left)
+            return removed
+        removed = self._cut(first, offset, len(self._members[first])) if offset else []
+        left -= len(removed)
+        begin = end = first + 1 if offset else first
+        while left and len(self._members[end]) <= left:
+            removed += self._members[end]
+            left -= len(self._members[end])
+            end += 1
+        del self._members[begin:end], self._scores[begin:end]
+        del self._max_members[begin:end], self._max_scores[begin:end]
+        self._tree = None
+        if left:
+            removed += self._cut(begin, 0, left)
+            self._shrunk(begin, left)
+        if offset:
+            self._shrunk(first, 0)
+        return removed
+
+    def _cut(self, at: int, start: int, stop: int) -> list[bytes]:
+        members = self._members[at]
+        removed = members[start:stop]
+        del members[start:stop]
+        del self._scores[at][start:stop]
         return removed
 
     def pop_first(self) -> tuple[bytes, float]:
