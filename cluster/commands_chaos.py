@@ -51,7 +51,7 @@ def chaos(
 
     def tell(report: FaultReport) -> None:
         operator.console.print(
-            f"  {report.fault:<13}{report.detail}: outage {report.hit_gap_s:.2f} s, healed after "
+            f"  {report.fault:<20}{report.detail}: outage {report.hit_gap_s:.2f} s, healed after "
             f"{report.heal_s:.2f} s, {report.lost} of {report.writes} writes lost"
         )
 

@@ -6,6 +6,7 @@ A fault knows what it hits. Healing is waited for with a bound, and its absence 
 from __future__ import annotations
 
 import random
+import secrets
 import signal
 import threading
 import time
@@ -82,6 +83,8 @@ class Arena:
     rng: random.Random = field(default_factory=random.Random)
     rate_per_s: float = DEFAULT_RATE_PER_S
     loads: list[RecordedLoad] = field(default_factory=list)
+    # Not from the seed: keys that another run has left must not stand in for lost ones.
+    run_id: str = field(default_factory=lambda: secrets.token_hex(4))
 
     def read(self) -> Topology:
         return read_topology(self.cluster.addresses, self.access)
@@ -89,7 +92,7 @@ class Arena:
     def open_load(self, topology: Topology) -> RecordedLoad:
         """open_load(topology) -> a further load, not begun yet, with a writer for each shard."""
         slots: dict[str, Iterable[int]] = {str(member.address): member.myself.slots for member in topology.primaries}
-        groups = make_groups(slots, len(self.loads), TAGS_EACH)
+        groups = make_groups(slots, f"{self.run_id}-{len(self.loads)}", TAGS_EACH)
         seed = self.rng.randrange(SEED_MAX)
         load = RecordedLoad(self.cluster.addresses, self.access, groups, self.rate_per_s, seed)
         self.loads.append(load)
@@ -141,7 +144,10 @@ class Arena:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A kind of fault. `lossless` ones must not lose an acknowledged write; `replicas` is what it needs a shard."""
+    """A kind of fault. A `lossless` one must not lose an acknowledged write.
+
+    `shards_min` is how many shards with a replica it needs.
+    """
 
     name: str
     summary: str
@@ -302,9 +308,17 @@ def _reshard(arena: Arena, topology: Topology) -> Hit:
     return Hit(f"{RESHARD_SLOTS} slots from {source.address} to {target.address}", reshard.slots)
 
 
-def _reshard_with_kill(arena: Arena, topology: Topology) -> Hit:
+def _reshard_and_kill_source(arena: Arena, topology: Topology) -> Hit:
     source, target = _with_replica(arena, topology, 2)
-    victim = arena.rng.choice([source, target])
+    return _reshard_with_kill(arena, topology, source, target, source)
+
+
+def _reshard_and_kill_target(arena: Arena, topology: Topology) -> Hit:
+    source, target = _with_replica(arena, topology, 2)
+    return _reshard_with_kill(arena, topology, source, target, target)
+
+
+def _reshard_with_kill(arena: Arena, topology: Topology, source: Member, target: Member, victim: Member) -> Hit:
     reshard = _BackgroundReshard(arena, topology, source, target)
     reshard.wait_until_underway()
     arena.kill([victim])
@@ -333,9 +347,15 @@ FAULTS = {
         Fault("restart", "stop a primary with SIGTERM and start it again", _restart_primary),
         Fault("reshard", f"move {RESHARD_SLOTS} slots", _reshard, lossless=True, shards_min=2),
         Fault(
-            "reshard-kill",
-            f"move {RESHARD_SLOTS} slots and kill -9 source or target meanwhile",
-            _reshard_with_kill,
+            "reshard-kill-source",
+            f"move {RESHARD_SLOTS} slots, kill -9 the source meanwhile",
+            _reshard_and_kill_source,
+            shards_min=2,
+        ),
+        Fault(
+            "reshard-kill-target",
+            f"move {RESHARD_SLOTS} slots, kill -9 the target meanwhile",
+            _reshard_and_kill_target,
             shards_min=2,
         ),
         Fault("failover", "CLUSTER FAILOVER", _fail_over, lossless=True),

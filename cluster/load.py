@@ -44,7 +44,7 @@ class KeyGroup:
     """
 
     name: str
-    series: int
+    series: str
     tags: tuple[str, ...]
 
     @property
@@ -56,7 +56,7 @@ class KeyGroup:
         return f"{KEY_PREFIX}:{{{self.tags[number % len(self.tags)]}}}:{self.series}:{number}"
 
 
-def make_groups(slots_by_name: dict[str, Iterable[int]], series: int, tags_each: int) -> list[KeyGroup]:
+def make_groups(slots_by_name: dict[str, Iterable[int]], series: str, tags_each: int) -> list[KeyGroup]:
     """make_groups(name -> slots, series, tags_each) -> a group a name, with tags in different slots of it."""
     wanted = {slot: name for name, slots in slots_by_name.items() for slot in slots}
     tags: dict[str, list[str]] = {name: [] for name in slots_by_name}

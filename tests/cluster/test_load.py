@@ -13,26 +13,26 @@ from pyredis_cluster.plan import Address
 
 
 def test_each_group_has_tags_in_different_slots_of_its_shard() -> None:
-    groups = make_groups({"a": range(8000), "b": range(8000, SLOT_COUNT)}, 1, 50)
+    groups = make_groups({"a": range(8000), "b": range(8000, SLOT_COUNT)}, "s", 50)
     for group, low, high in zip(groups, (0, 8000), (8000, SLOT_COUNT), strict=True):
         assert len(set(group.slots)) == 50
         assert all(low <= slot < high for slot in group.slots)
 
 
 def test_a_key_is_in_the_slot_that_its_group_says() -> None:
-    (group,) = make_groups({"a": range(SLOT_COUNT)}, 3, 7)
+    (group,) = make_groups({"a": range(SLOT_COUNT)}, "s", 7)
     for number in range(20):
         assert key_slot(group.key(number).encode()) == group.slots[number % 7]
 
 
 def test_keys_of_different_series_and_numbers_differ() -> None:
-    first, second = (make_groups({"a": range(SLOT_COUNT)}, series, 7)[0] for series in (1, 2))
+    first, second = (make_groups({"a": range(SLOT_COUNT)}, series, 7)[0] for series in ("s", "t"))
     keys = [group.key(number) for group in (first, second) for number in range(100)]
     assert len(set(keys)) == len(keys)
 
 
 def test_a_shard_without_slots_has_no_group() -> None:
-    assert [group.name for group in make_groups({"a": range(SLOT_COUNT), "b": []}, 1, 4)] == ["a"]
+    assert [group.name for group in make_groups({"a": range(SLOT_COUNT), "b": []}, "s", 4)] == ["a"]
 
 
 @pytest.mark.parametrize(
