@@ -90,7 +90,7 @@ class ExpiryIndex:
                 self._heap = sorted(self._buckets)
 
     def due(self, now_ms: int, limit: int) -> list[bytes]:
-        """due(now_ms, limit) -> up to about `limit` keys whose time has come, of the earliest bucket.
+        """due(now_ms, limit) -> up to `limit` keys whose time has come, of the earliest bucket.
 
         They stay in the index; the caller deletes the keys, which discards them here, and asks again.
         """
@@ -103,7 +103,7 @@ class ExpiryIndex:
         if heap[0] < now_ms >> BUCKET_SHIFT:
             if type(keys) is dict:
                 return [*islice(keys, limit)]
-            return [key for key, _ in scan_step(keys, 0, limit)[1]]
+            return [key for key, _ in scan_step(keys, 0, limit)[1][:limit]]
         return self._due_now(keys, now_ms, limit)
 
     def _due_now(self, keys: Mapping[None], now_ms: int, limit: int) -> list[bytes]:

@@ -50,10 +50,11 @@ class Reclaimer:
         return self.lazy_free.step(has_time) or expiring
 
     def _expires_keys(self) -> bool:
+        server = self._server
         return (
             self.active_expiry
-            and self._server.keyspace.expiry_policy is ExpiryPolicy.DELETE
-            and not self._server.blocking.pauses.active
+            and server.keyspace.expiry_policy is ExpiryPolicy.DELETE
+            and not (server.blocking.pauses.active or server.loading or server.cron_paused)
         )
 
     def _expire(self, has_time: Callable[[], bool]) -> bool:

@@ -1,0 +1,63 @@
+"""Lazy freeing empties anything in bounded steps, and leaves small values alone."""
+
+from __future__ import annotations
+
+from time import thread_time
+
+from pyredis_cluster.node.lazy_free import FREED_AT_ONCE_MAX_ELEMENTS, LazyFree
+from pyredis_cluster.node.values.hash import Hash
+from pyredis_cluster.node.values.list import List
+from pyredis_cluster.node.values.set import Set
+from pyredis_cluster.node.values.sorted_set import SortedSet
+
+
+def large_values(count: int) -> list[Hash | List | Set | SortedSet]:
+    texts = [b"%d" % number for number in range(count)]
+    zset = SortedSet({text: float(number) for number, text in enumerate(texts)})
+    return [
+        Hash.of([(text, text) for text in texts], 512, 64),
+        List.of(texts, -2),
+        Set(texts),
+        zset,
+    ]
+
+
+def test_small_values_are_not_queued() -> None:
+    lazy_free = LazyFree()
+    for value in (b"string", bytearray(b"raw"), *large_values(FREED_AT_ONCE_MAX_ELEMENTS)):
+        lazy_free.add(value)
+    assert lazy_free.pending == 0
+    assert not lazy_free.step(lambda: False)
+
+
+def test_each_type_is_taken_apart_step_by_step() -> None:
+    for value in large_values(20_000):
+        lazy_free = LazyFree()
+        lazy_free.add(value)
+        assert lazy_free.pending == 1
+        steps = 1
+        while lazy_free.step(lambda: False):
+            steps += 1
+        assert steps > 20, type(value)
+        assert lazy_free.pending == 0
+        assert lazy_free.freed == 1
+
+
+def test_a_step_goes_on_while_there_is_time() -> None:
+    lazy_free = LazyFree()
+    for value in large_values(20_000):
+        lazy_free.add(value)
+    assert not lazy_free.step(lambda: True)
+    assert lazy_free.freed == 4
+
+
+def test_no_step_is_long() -> None:
+    lazy_free = LazyFree()
+    lazy_free.add([{b"%d" % key: value for key, value in enumerate(large_values(100_000))} for _ in range(2)])
+    worst = 0.0
+    more = True
+    while more:
+        started = thread_time()
+        more = lazy_free.step(lambda: False)
+        worst = max(worst, thread_time() - started)
+    assert worst < 0.02
