@@ -21,13 +21,8 @@ RATE_PER_S = 500
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
     """Three primaries with a replica each. A test that fails leaves it revived for the next one."""
     directory = tmp_path_factory.mktemp("chaos") / "cluster"
-    cluster = prepare(
-        directory,
-        [free_port() for _ in range(NODES)],
-        "127.0.0.1",
-        [("save", '""'), ("cluster-node-timeout", "2000"), ("repl-diskless-sync-delay", "0")],
-        NodeCommand(),
-    )
+    ports = [free_port() for _ in range(NODES)]
+    cluster = prepare(directory, ports, "127.0.0.1", [], NodeCommand())
     access = Access()
     try:
         cluster.start(cluster.nodes, access)
