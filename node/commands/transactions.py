@@ -53,6 +53,11 @@ def exec_(client: Client, args: list[bytes]) -> bytes:
         if transaction.aborted:
             raise CommandError("Transaction discarded because of previous errors.", "EXECABORT")
         return client.resp.null_array
+    router = client.server.dispatcher.router
+    redirect = router.redirect_transaction(client, transaction) if router is not None else None
+    if redirect is not None:
+        transaction_guard(client, None)
+        raise redirect
     try:
         replies = client.server.dispatcher.transact(client, transaction.commands)
     finally:
