@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
-from . import bitmap
 from .core import ClusterCore
 from .effects import DropData, SlotMapChanged
 from .errors import ClusterError
@@ -162,8 +161,7 @@ def _unassign(core: ClusterCore, mask: int) -> None:
     _drop_moves(core.slot_map.importing, mask)
     _drop_moves(core.slot_map.migrating, mask & core.myself.owned)
     foreign = mask & ~core.myself.owned
-    for slot in bitmap.slots_of(foreign):
-        core.slot_map.hint(slot, None, core.now_ms)
+    core.slot_map.hint(foreign, None, core.now_ms)
     if foreign:
         core.emit(SlotMapChanged())
     if mask & core.myself.record.slots:
@@ -185,7 +183,7 @@ def _drop_moves(moves: dict[int, Node], mask: int) -> None:
 
 def set_slot_migrating(core: ClusterCore, slot: int, node_id: str) -> None:
     """CLUSTER SETSLOT <slot> MIGRATING <node>."""
-    _require_primary(core)
+    require_primary(core)
     if core.slot_map.owners[slot] is not core.myself:
         raise ClusterError(f"I'm not the owner of hash slot {slot}")
     core.slot_map.migrating[slot] = _move_partner(core, node_id)
@@ -194,7 +192,7 @@ def set_slot_migrating(core: ClusterCore, slot: int, node_id: str) -> None:
 
 def set_slot_importing(core: ClusterCore, slot: int, node_id: str) -> None:
     """CLUSTER SETSLOT <slot> IMPORTING <node>."""
-    _require_primary(core)
+    require_primary(core)
     if core.slot_map.owners[slot] is core.myself:
         raise ClusterError(f"I'm already the owner of hash slot {slot}")
     core.slot_map.importing[slot] = _move_partner(core, node_id)
@@ -203,7 +201,7 @@ def set_slot_importing(core: ClusterCore, slot: int, node_id: str) -> None:
 
 def set_slot_stable(core: ClusterCore, slot: int) -> None:
     """CLUSTER SETSLOT <slot> STABLE."""
-    _require_primary(core)
+    require_primary(core)
     core.slot_map.importing.pop(slot, None)
     core.slot_map.migrating.pop(slot, None)
     _moves_changed(core)
@@ -216,7 +214,7 @@ def set_slot_node(core: ClusterCore, slot: int, node_id: str, *, keys: int, now_
     the operator's word until that claim arrives.
     """
     core.advance(now_ms)
-    _require_primary(core)
+    require_primary(core)
     node = known(core, node_id)
     if not node.is_primary:
         raise ClusterError("Target node is not a master")
@@ -234,11 +232,38 @@ def set_slot_node(core: ClusterCore, slot: int, node_id: str, *, keys: int, now_
         core.slot_map.assign(1 << slot, core.myself)
         core.change_self(slots=core.myself.record.slots | 1 << slot)
         return
-    core.slot_map.hint(slot, node, now_ms)
+    core.slot_map.hint(1 << slot, node, now_ms)
     core.emit(SlotMapChanged())
     core.persist()
     if owner is core.myself:
         core.roles.slots_changed(0, node)
+
+
+def claim_slots(core: ClusterCore, slots: int, now_ms: float) -> None:
+    """claim_slots(core, slots, now_ms): own `slots` (a set), whoever did before, under a new configEpoch."""
+    core.advance(now_ms)
+    require_primary(core)
+    core.current_epoch = core.roles.max_epoch() + 1
+    _drop_moves(core.slot_map.importing, slots)
+    core.change_self(config_epoch=core.current_epoch, slots=core.myself.record.slots | slots)
+
+
+def cede_slots(core: ClusterCore, slots: int, node_id: str, now_ms: float) -> None:
+    """cede_slots(core, slots, id, now_ms): that primary has claimed own `slots`; serve them no more."""
+    core.advance(now_ms)
+    node = known(core, node_id)
+    _drop_moves(core.slot_map.migrating, slots)
+    core.slot_map.hint(slots & core.myself.owned, node, now_ms)
+    core.emit(SlotMapChanged())
+    core.persist()
+    core.roles.slots_changed(0, node)
+
+
+def outbid(core: ClusterCore, now_ms: float) -> None:
+    """outbid(core, now_ms): a configEpoch above any that another node may just have taken unheard."""
+    core.advance(now_ms)
+    core.current_epoch = core.roles.max_epoch() + 2
+    core.change_self(config_epoch=core.current_epoch)
 
 
 def _moves_changed(core: ClusterCore) -> None:
@@ -246,7 +271,8 @@ def _moves_changed(core: ClusterCore) -> None:
     core.persist()
 
 
-def _require_primary(core: ClusterCore) -> None:
+def require_primary(core: ClusterCore) -> None:
+    """require_primary(core): ClusterError on a replica."""
     if not core.myself.is_primary:
         raise ClusterError("Please use SETSLOT only with masters.")
 

@@ -88,10 +88,11 @@ class SlotMap:
             found.update(dict.fromkeys(self.owners[first : last + 1]))
         return [owner for owner in found if owner is not None]
 
-    def hint(self, slot: int, node: Node | None, now_ms: float) -> None:
+    def hint(self, slots: int, node: Node | None, now_ms: float) -> None:
         """Bind `slot` as an operator said, until its owner's record says so too or HINT_MAX_MS have passed."""
-        self.assign(1 << slot, node)
-        self.hints[slot] = (node, now_ms + HINT_MAX_MS)
+        self.assign(slots, node)
+        for slot in bitmap.slots_of(slots):
+            self.hints[slot] = (node, now_ms + HINT_MAX_MS)
 
     def expire_hints(self, now_ms: float, nodes: Iterable[Node]) -> int:
         """expire_hints(now_ms, nodes) -> changed: return to what the records say where a hint has run out."""

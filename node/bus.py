@@ -101,7 +101,7 @@ class Bus:
         for name in _WATCHED:
             config.on_change(name, self._config_changed)
         server.replication.on_link_change.append(self._link_changed)
-        server.before_serving.append(self._adopt_loaded_slots)
+        server.after_loading.append(self._adopt_loaded_slots)
         server.tasks.append(self.run)
         server.at_exit.append(self.close)
         self.perform()
@@ -250,11 +250,7 @@ class Bus:
 
     def _delete_slots(self, effect: effects.SlotsLost) -> None:
         """Keys of slots that another primary owns go away, here and on our replicas (Redis: delKeysInSlot)."""
-        database = self.server.keyspace.databases[0]
-        for slot in bitmap.slots_of(effect.slots):
-            for key in [*database.keys_in_slot(slot)]:
-                database.remove(key)
-                self.server.journal.append(0, [b"DEL", key])
+        self.server.migrations.purge.add([*bitmap.slots_of(effect.slots)])
 
     def _drop_data(self, effect: effects.DropData) -> None:
         self.server.keyspace.flush()

@@ -45,6 +45,9 @@ class Router(Protocol):
     def redirect(self, client: Client, command: Command, args: list[bytes]) -> CommandError | None:
         """redirect(client, command, args) -> MOVED, ASK, TRYAGAIN, CROSSSLOT, CLUSTERDOWN, or None: run it."""
 
+    def redirect_transaction(self, client: Client, transaction: Transaction) -> CommandError | None:
+        """redirect_transaction(client, transaction) -> the same for EXEC, over the keys of all its commands."""
+
 
 NO_MULTI = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
 """Commands that run at once inside MULTI instead of being queued."""
