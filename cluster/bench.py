@@ -131,8 +131,8 @@ def run(plan: Plan, redis_server: str) -> tuple[list[Row], dict[str, Any]]:
         stack.enter_context(pinned(cores.clients))
         servers: list[BenchServer] = []
         for name, program in ((OURS, node), (REDIS, [redis_server])):
-            server = running(name, program, home / name, cores.server, free_port(), plan.clustered)
-            servers.append(stack.enter_context(server))
+            started = running(name, program, home / name, cores.server, free_port(), plan.clustered)
+            servers.append(stack.enter_context(started))
         ours, redis = servers
         progress = stack.enter_context(
             Progress(
@@ -147,10 +147,10 @@ def run(plan: Plan, redis_server: str) -> tuple[list[Row], dict[str, Any]]:
         for server in servers:
             fill_keys(server.link, plan.keyspace)
         rows = measure_all(plan, ours, redis, lambda what: progress.update(task, description=what, advance=1))
-        return rows, _environment(plan, redis, cores)
+        return rows, _environment(plan, redis, cores, min(len(row.ours) for row in rows))
 
 
-def _environment(plan: Plan, redis: BenchServer, cores: Cores) -> dict[str, Any]:
+def _environment(plan: Plan, redis: BenchServer, cores: Cores, pairs: int) -> dict[str, Any]:
     count = len(cores.clients)
     return {
         "pyredis_version": version("pyredis-cluster"),
@@ -164,7 +164,7 @@ def _environment(plan: Plan, redis: BenchServer, cores: Cores) -> dict[str, Any]
         "clients": CLIENTS,
         "keyspace": plan.keyspace,
         "requests": plan.requests,
-        "repeats": plan.repeats,
+        "pairs": pairs,
     }
 
 

@@ -35,6 +35,10 @@ def _cells(row: Row) -> list[str]:
     return cells
 
 
+def _owner(column: int) -> str:
+    return "ours " if column in _OURS_COLUMNS else "redis " if column in _REDIS_COLUMNS else ""
+
+
 def mean_ratio(rows: Sequence[Row]) -> float:
     """mean_ratio(rows) -> the geometric mean of their CPU ratios."""
     return exp(fmean(log(row.cpu_ratio) for row in rows))
@@ -52,11 +56,9 @@ def render_table(rows: Sequence[Row]) -> Table:
     """render_table(rows) -> the table for a terminal: ours, Redis's, and the ratio of the CPU times."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for number, header in enumerate(_HEADERS):
-        style = "cyan" if number in _OURS_COLUMNS else "magenta" if number in _REDIS_COLUMNS else None
-        # Who it belongs to stands above the unit.
-        owner = "ours\n" if number in _OURS_COLUMNS else "redis\n" if number in _REDIS_COLUMNS else "\n"
+        style = {"ours ": "cyan", "redis ": "magenta"}.get(_owner(number))
         justify: Any = "left" if number < _TEXT_COLUMNS else "right"
-        table.add_column(owner + header, justify=justify, style=style, no_wrap=True)
+        table.add_column(f"{_owner(number)}\n{header}", justify=justify, style=style, no_wrap=True)
     for group in by_pipeline(rows).values():
         for row in group:
             table.add_row(*_cells(row), _ratio_text(row.cpu_ratio))
@@ -72,10 +74,8 @@ def _ratio_text(ratio: float) -> Text:
 
 def markdown(rows: Sequence[Row], environment: dict[str, Any]) -> str:
     """markdown(rows, environment) -> the same table for a README, with what it was measured on below it."""
-    lines = [
-        "| test | P | ours ops/s | p50 ms | p99 ms | CPU µs/op | redis ops/s | p50 ms | p99 ms | CPU µs/op | CPU ratio |",
-        "| --- |" + " ---: |" * (len(_HEADERS) - 1),
-    ]
+    headers = [_owner(number) + header for number, header in enumerate(_HEADERS)]
+    lines = ["| " + " | ".join(headers) + " |", "| --- |" + " ---: |" * (len(_HEADERS) - 1)]
     for group in by_pipeline(rows).values():
         lines += ["| " + " | ".join([*_cells(row), f"{row.cpu_ratio:.2f}"]) + " |" for row in group]
         lines.append(f"| **mean** | {group[0].pipeline} |" + " |" * 8 + f" **{mean_ratio(group):.2f}** |")
@@ -88,7 +88,7 @@ def describe(environment: dict[str, Any]) -> str:
         f"pyredis-cluster {environment['pyredis_version']} on Python {environment['python']} and redis-server "
         f"{environment['redis_version']}, {environment['mode']}, without persistence, in turn on one core of "
         f"{environment['cpu']}; {environment['clients']} clients on {environment['client_cores']}, "
-        f"{environment['keyspace']:,} random keys; medians of up to {environment['repeats']} runs; "
+        f"{environment['keyspace']:,} random keys; medians of {environment['pairs']} runs; "
         "CPU is the server's user and system time for each operation."
     )
 
