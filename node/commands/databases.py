@@ -56,7 +56,7 @@ def keys_(client: Client, args: list[bytes]) -> bytes:
         names = [*db.keys()]
     else:
         names = [*filter(matcher(args[1]), db.keys())]
-    if len(db.expires):
+    if db.expires.count:
         names = [name for name in names if not db.is_expired(name)]
     return bulk_array(names)
 
@@ -96,10 +96,10 @@ def scan(client: Client, args: list[bytes]) -> bytes:
     cursor, items = db.scan(cursor, count)
     if matches is not None:
         items = [item for item in items if matches(item[0])]
+    if db.expires.count:
+        items = [item for item in items if db.exists(item[0])]
     if wanted is not None:
         items = [item for item in items if type_name(item[1]) == wanted]
-    if len(db.expires):
-        items = [item for item in items if db.exists(item[0])]
     return scan_reply(cursor, [name for name, _ in items])
 
 
