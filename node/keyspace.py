@@ -81,8 +81,9 @@ class Keyspace:
         """(database index, key) of changed keys that parked clients wait for, in order."""
         self.on_expired: Callable[[Database, bytes], None] = lambda database, key: None
         """Called when a primary deleted an expired key: propagates the deletion."""
-        self.free_later: Callable[[object], None] | None = None
-        """Called with what was unlinked or flushed lazily, to be freed in small steps; None frees it at once."""
+        self.free_later: Callable[[object, int], None] | None = None
+        """Called with what was unlinked or flushed lazily, and how many values that is, to be freed in small
+        steps; None frees it at once."""
         self.databases = [Database(self, index) for index in range(database_count)]
 
     def flush(self, lazily: bool = False) -> int:
@@ -225,8 +226,8 @@ class Database:
                 for watch in watches:
                     watch.failed = True
         if lazily and removed and self.keyspace.free_later is not None:
-            self.keyspace.free_later([*filter(None, self.slots)])
-            self.keyspace.free_later(self.expires)
+            self.keyspace.free_later([*filter(None, self.slots)], removed)
+            self.keyspace.free_later(self.expires, 0)
         self.slots = [_NO_KEYS] * SLOT_COUNT
         self.expires = ExpiryIndex()
         self.size = 0

@@ -17,18 +17,18 @@ POPPED_PER_CHECK = 256
 
 
 class LazyFree:
-    """`add` what is to be freed; `step` takes it apart. `pending` counts what was added and isn't gone yet."""
+    """`add` what is to be freed; `step` takes it apart. `pending` and `freed` count objects."""
 
     def __init__(self) -> None:
         self._parts: list[Any] = []
         self.pending = 0
         self.freed = 0
 
-    def add(self, value: Any) -> None:
-        """add(value): a value, or any container of values, that nothing refers to any more. O(1)."""
+    def add(self, value: Any, objects: int = 1) -> None:
+        """add(value): a value, or a container of `objects` values, that nothing refers to any more. O(1)."""
         if _is_large(value):
             self._parts.append(value)
-            self.pending += 1
+            self.pending += objects
 
     def step(self, has_time: Callable[[], bool]) -> bool:
         """step(has_time) -> whether there is more to free. Stops soon after `has_time()` says no."""

@@ -72,7 +72,7 @@ def unlink(client: Client, args: list[bytes]) -> bytes:
             value = db.remove(name)
             deleted += 1
             if free_later is not None:
-                free_later(value)
+                free_later(value, 1)
     return integer(deleted)
 
 
