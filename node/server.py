@@ -21,17 +21,20 @@ from .auth import password_required, set_authenticated, watch_password
 from .blocking import Blocking
 from .client import Client
 from .clock import Clock
+from .cluster import Cluster
 from .command import GATE_ANY, CommandTable, discover
 from .config import Config, ConfigFileError
 from .config_kinds import ConfigError
 from .connection import Connection
 from .dispatch import Dispatcher
+from .errors import CommandError
 from .info import Info
 from .journal import Journal
 from .keyspace import Database, ExpiryPolicy, Keyspace
 from .listeners import ListenError, Listeners
 from .migrate_links import MigrateLinks
-from .oom_score import OomScore
+from .migration.migrations import Migrations
+from .oom_score import PRIMARY, OomScore
 from .pausing import Pauses
 from .persistence.errors import LoadError
 from .persistence.persistence import Persistence
@@ -90,6 +93,8 @@ class Server:
         """Trio tasks that run beside the reactor until the server stops."""
         self.before_serving: list[Callable[[], None]] = []
         """Called once, before the first client is accepted."""
+        self.after_loading: list[Callable[[], None]] = []
+        """Called once, when the data set is loaded."""
         self.at_exit: list[Callable[[], None]] = []
         """Called when the server stops, after the last command."""
         self._stop = trio.Event()
@@ -99,10 +104,11 @@ class Server:
         self.cron.append(self._check_clients)
         self.info = Info(self)
         watch_password(self)
+        self.oom_score = OomScore(config)
+        self.oom_score.become(PRIMARY)
         self.replication = Replication(self)
         self.persistence = Persistence(self)
         self.shutdown = Shutdown(self)
-        self.oom_score = OomScore(self)
         config.on_change("port", lambda: self._rebind("Unable to listen on this port. Check server logs."))
         config.on_change("bind", lambda: self._rebind("Failed to bind to specified addresses."))
         self.reclaimer = Reclaimer(self)
@@ -110,6 +116,8 @@ class Server:
         self.migrate_links = MigrateLinks()
         self.cron.append(lambda: self.migrate_links.drop_idle(self.clock.now_ms))
         self.at_exit.append(self.migrate_links.close)
+        self.migrations = Migrations(self)
+        self._cluster = Cluster(self) if config.cluster_enabled else None
 
     # -- clients
 
@@ -128,6 +136,7 @@ class Server:
         self.blocking.release(client)
         client.drop_watches()
         self.replication.forget(client)
+        self.migrations.forget(client)
 
     def resume(self, client: Client, first: list[list[bytes]] | None = None) -> None:
         """resume(client, [args]): it isn't parked any more; what it sent meanwhile runs after `first`."""
@@ -183,6 +192,7 @@ class Server:
     def reset_stats(self) -> None:
         """reset_stats(): CONFIG RESETSTAT; the counters of `stats` start anew."""
         self.stats = Stats()
+        self.reclaimer.lazy_free.freed = 0
 
     def _rebind(self, refusal: str) -> None:
         try:
@@ -215,8 +225,11 @@ class Server:
             self.clock.update()
             if self.cron_paused or self.loading:
                 continue
+            started_ns = perf_counter_ns()
             for hook in self.cron:
                 hook()
+            self.reactor.cycles += 1
+            self.reactor.busy_ns += perf_counter_ns() - started_ns
 
     async def _run_timer(self) -> None:
         while True:
@@ -245,6 +258,8 @@ class Server:
                 except LoadError as error:
                     failure = error
                 else:
+                    for hook in self.after_loading:
+                        hook()
                     on_ready()
                     await self._stop.wait()
                 nursery.cancel_scope.cancel()
@@ -260,6 +275,13 @@ class Server:
             raise failure
         log.warning("pyredis-node is now ready to exit, bye bye...")
         return self.exit_status
+
+    @property
+    def cluster(self) -> Cluster:
+        """This node's cluster. CommandError where cluster-enabled is no."""
+        if self._cluster is None:
+            raise CommandError("This instance has cluster support disabled")
+        return self._cluster
 
     @property
     def is_replica(self) -> bool:
