@@ -176,6 +176,13 @@ def _set_active_expire(client: Client, args: list[bytes]) -> bytes:
     return OK
 
 
+@_subcommand("SET-SKIP-CHECKSUM-VALIDATION <0|1>", 3)
+def _set_skip_checksum_validation(client: Client, args: list[bytes]) -> bytes:
+    """Load RDB files and RESTORE payloads whatever their checksums are."""
+    client.server.persistence.verify_checksums = not _flag(args[2])
+    return OK
+
+
 @_subcommand("QUICKLIST-PACKED-THRESHOLD size", 3)
 def _quicklist_packed_threshold(client: Client, args: list[bytes]) -> bytes:
     """Check a size as Redis does for its plain list nodes; lists here have none, so that nothing changes."""

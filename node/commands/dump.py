@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from ..client import Client
 from ..command import command, key
 from ..errors import CommandError, SyntaxError_
+from ..logging import VERBOSE
 from ..parsing import INT64_MAX, parse_integer
 from ..persistence.encode import PayloadFooterError, dump_value, load_value
 from ..persistence.errors import RdbFormatError
 from ..reply import OK, bulk
+
+log = logging.getLogger("pyredis")
 
 _FREQUENCY_MAX = 255
 
@@ -66,10 +71,12 @@ def _restore(client: Client, args: list[bytes]) -> bytes:
     if ttl_ms < 0:
         raise CommandError("Invalid TTL value, must be >= 0")
     try:
-        value = load_value(args[3], client.server.config)
+        server = client.server
+        value = load_value(args[3], server.config, verify_checksum=server.persistence.verify_checksums)
     except PayloadFooterError:
         raise CommandError("DUMP payload version or checksum are wrong") from None
-    except RdbFormatError:
+    except RdbFormatError as error:
+        log.log(VERBOSE, "RESTORE: the payload's integrity check failed: %s", error)
         raise CommandError("Bad data format") from None
     if not ttl_ms:
         database.set(name, value)

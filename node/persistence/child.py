@@ -161,12 +161,3 @@ def private_dirty_bytes() -> int:
             return sum(int(line.split()[1]) for line in smaps if line.startswith(b"Private_Dirty:")) * 1024
     except OSError:
         return 0
-
-
-def resident_bytes() -> int:
-    """resident_bytes() -> the memory of this process, as the system counts it; 0 if unknown."""
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-    except OSError:
-        return 0

@@ -126,14 +126,15 @@ def seal(body: bytes) -> bytes:
     return sealed + crc64(sealed).to_bytes(8, "little")
 
 
-def unseal(payload: bytes) -> bytes:
+def unseal(payload: bytes, *, verify_checksum: bool = True) -> bytes:
     """unseal(payload) -> the body that was sealed; PayloadFooterError if version or checksum are wrong. O(n)."""
     body_bytes = len(payload) - _FOOTER_BYTES
     if body_bytes < 0:
         raise PayloadFooterError("payload without a footer")
     version = int.from_bytes(payload[body_bytes : body_bytes + 2], "little")
     checksum = int.from_bytes(payload[body_bytes + 2 :], "little")
-    if version > rdb.VERSION_MAX or checksum != crc64(memoryview(payload)[: body_bytes + 2]):
+    intact = not verify_checksum or checksum == crc64(memoryview(payload)[: body_bytes + 2])
+    if version > rdb.VERSION_MAX or not intact:
         raise PayloadFooterError("payload of a wrong version or checksum", body_bytes)
     return payload[:body_bytes]
 
@@ -142,13 +143,13 @@ class PayloadFooterError(RdbFormatError):
     """A DUMP payload of a version that is too new, or whose checksum doesn't match."""
 
 
-def load_value(payload: bytes, limits: Limits) -> Value:
+def load_value(payload: bytes, limits: Limits, *, verify_checksum: bool = True) -> Value:
     """load_value(payload, limits) -> the value of a DUMP payload. O(n).
 
     Raises PayloadFooterError, or RdbFormatError where the payload is intact but no valid value: every
     length, count and element in it is checked, as with Redis's `sanitize-dump-payload yes`.
     """
-    body = unseal(payload)
+    body = unseal(payload, verify_checksum=verify_checksum)
     if not body:
         raise RdbFormatError("payload without a value")
     try:

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from .. import oom_score
 from ..client import GUARD_PRIMARY, Client
 from ..command import GATE_ANY, GATE_NOT_LOADING, Command
 from ..errors import CommandError
-from .child import Child, Report, fork, resident_bytes
+from ..logging import CHILD, set_role
+from ..process import used_bytes
+from .child import Child, Report, fork
 from .errors import LoadError, RdbFormatError
 from .files import temporary_path, write_file, write_pipe
 from .loading import FileLoad, log_metadata
@@ -71,6 +74,8 @@ class Persistence:
         self.loading: FileLoad | None = None
         self.scheduled = False
         """BGSAVE SCHEDULE: one is due as soon as no child is working."""
+        self.verify_checksums = True
+        """DEBUG SET-SKIP-CHECKSUM-VALIDATION clears it, for files and RESTORE alike."""
         self._saved_dirty = server.keyspace.dirty
         self._dirty_at_fork = 0
         self._child_keys = 0
@@ -104,7 +109,7 @@ class Persistence:
         has_history = replication.link is not None or replication.primary.backlog is not None
         aux = aux_fields(
             now_ms=self.server.clock.now_ms,
-            used_memory_bytes=resident_bytes(),
+            used_memory_bytes=used_bytes(),
             repl_id=replication.identity.replid if has_history else "",
             repl_offset=self.server.journal.offset,
             stream_database=max(0, self.server.journal.database),
@@ -187,7 +192,12 @@ class Persistence:
             self.last_duration_seconds = max(0, seconds)
             ended(child)
 
-        self.child = fork(self.server.reactor, work, on_end, keep)
+        def in_child(report: Report) -> None:
+            self.server.oom_score.become(oom_score.CHILD)
+            set_role(CHILD)
+            work(report)
+
+        self.child = fork(self.server.reactor, in_child, on_end, keep)
         self.saves += 1
         self.forks += 1
         self.last_fork_us = self.child.fork_us
@@ -258,7 +268,8 @@ class Persistence:
             for keys in load.steps():
                 await trio.sleep(max(0, keys * self.server.config.key_load_delay) / 1e6)
         except (OSError, RdbFormatError) as error:
-            raise LoadError(f"Fatal error loading the DB {self.rdb_path}: {error}. Exiting.") from error
+            text = f"{self.rdb_path}: {error}. Terminating server after rdb file reading failure."
+            raise LoadError(text) from error
         finally:
             self.loading = None
         dispatcher.open_gate("loading")
@@ -277,7 +288,7 @@ class Persistence:
             config,
             expired_before_ms=expired_before_ms,
             may_replace=may_replace,
-            verify_checksum=config.rdbchecksum,
+            verify_checksum=config.rdbchecksum and self.verify_checksums,
         )
 
     def _loaded(self, load: FileLoad) -> None:
