@@ -166,9 +166,7 @@ class Int(Directive):
         if value is None:
             raise ConfigError(self.form)
         if not self.low <= value <= self.high:
-            raise ConfigError(
-                f"argument must be between {self.text(self.low)} and {self.text(self.high)} inclusive"
-            )
+            raise ConfigError(f"argument must be between {self.text(self.low)} and {self.text(self.high)} inclusive")
         return value
 
 

@@ -85,9 +85,7 @@ class OutputBufferLimits(Directive):
                 raise ConfigError("Invalid client class specified in buffer limit configuration.")
             hard, soft, seconds = parse_memory(args[at + 1]), parse_memory(args[at + 2]), args[at + 3]
             if hard is None or soft is None or not _SIGNED.fullmatch(seconds) or int(seconds) < 0:
-                raise ConfigError(
-                    "Error in hard, soft or soft_seconds setting in buffer limit configuration."
-                )
+                raise ConfigError("Error in hard, soft or soft_seconds setting in buffer limit configuration.")
             limits[name] = BufferLimit(hard, soft, int(seconds))
         return limits
 

@@ -42,6 +42,8 @@ class Info:
         self.commands_rate = Rate()
         self.input_rate = Rate()
         self.output_rate = Rate()
+        self.cycles_rate = Rate()
+        self.busy_rate = Rate()
         self.startup_bytes = used_bytes()
         self.peak_bytes = self.startup_bytes
         self.on_reset: list[Callable[[], None]] = []
@@ -101,6 +103,7 @@ class Info:
         dispatcher.errors.clear()
         for command in _each_command(dispatcher.table):
             command.calls = command.nanoseconds = command.rejected = command.failed = 0
+        server.reactor.cycles = server.reactor.busy_ns = 0
         for hook in self.on_reset:
             hook()
 
@@ -110,6 +113,8 @@ class Info:
         self.commands_rate.sample(now_ms, server.dispatcher.commands_processed)
         self.input_rate.sample(now_ms, server.stats.net_input_bytes)
         self.output_rate.sample(now_ms, server.stats.net_output_bytes)
+        self.cycles_rate.sample(now_ms, server.reactor.cycles)
+        self.busy_rate.sample(now_ms, server.reactor.busy_ns)
         self.note_peak()
 
     def note_peak(self) -> int:

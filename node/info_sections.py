@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .client_info import client_type, memory_bytes, query_bytes
+from .command_docs import subcommands_of
 from .process import human_bytes, resident_bytes, system_memory_bytes
 from .version import REDIS_VERSION
 
@@ -173,8 +174,8 @@ def memory_fields(server: Server) -> Fields:
         "mem_aof_buffer": 0,
         "mem_allocator": "python",
         "active_defrag_running": 0,
-        "lazyfree_pending_objects": 0,
-        "lazyfreed_objects": 0,
+        "lazyfree_pending_objects": server.reclaimer.lazy_free.pending,
+        "lazyfreed_objects": server.reclaimer.lazy_free.freed,
     }
 
 
@@ -198,8 +199,8 @@ def append_only_fields() -> Fields:
 
 _ZERO_STATS_BEFORE = ("sync_full", "sync_partial_ok", "sync_partial_err")
 _ZERO_STATS_AFTER = (
-    *("pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "total_forks"),
-    *("migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses"),
+    *("pubsub_channels", "pubsub_patterns", "pubsubshard_channels"),
+    *("slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses"),
     *(
         "active_defrag_key_hits",
         "active_defrag_key_misses",
@@ -235,16 +236,33 @@ def stats_fields(server: Server) -> Fields:
         "keyspace_hits": keyspace.hits,
         "keyspace_misses": keyspace.misses,
     }
-    fields["latest_fork_usec"] = server.persistence.last_fork_us
+    fields |= {"latest_fork_usec": server.persistence.last_fork_us, "total_forks": server.persistence.forks}
     fields |= dict.fromkeys(_ZERO_STATS_AFTER, 0)
-    fields["total_forks"] = server.persistence.forks
     fields["migrate_cached_sockets"] = len(server.migrate_links)
     return fields | {
         "total_error_replies": sum(server.dispatcher.errors.values()),
         "dump_payload_sanitizations": 0,
         "total_reads_processed": stats.reads_processed,
+        **_event_loop_fields(server),
         "client_query_buffer_limit_disconnections": stats.query_limit_disconnections,
         "client_output_buffer_limit_disconnections": stats.output_limit_disconnections,
+    }
+
+
+def _event_loop_fields(server: Server) -> Fields:
+    """What the reactor did: rounds with ready sockets, and the microseconds they and their commands took."""
+    cycles_per_second = server.info.cycles_rate.per_second()
+    busy_us_per_second = server.info.busy_rate.per_second() / 1000
+    commands = server.dispatcher.table
+    command_ns = sum(each.nanoseconds for parent in commands for each in (parent, *subcommands_of(parent)))
+    return {
+        "eventloop_cycles": server.reactor.cycles,
+        "eventloop_duration_sum": server.reactor.busy_ns // 1000,
+        "eventloop_duration_cmd_sum": command_ns // 1000,
+        "instantaneous_eventloop_cycles_per_sec": round(cycles_per_second),
+        "instantaneous_eventloop_duration_usec": round(busy_us_per_second / cycles_per_second)
+        if cycles_per_second
+        else 0,
     }
 
 

@@ -14,8 +14,18 @@ from .listeners import ListenError
 from .logging import configure_logging
 from .persistence.errors import LoadError
 from .server import Server
+from .version import REDIS_VERSION
 
 log = logging.getLogger("pyredis")
+
+USAGE = """Usage: pyredis-node [redis.conf] [--name value ...] [-]
+       pyredis-node --version | --help
+
+Directives are redis.conf's; `-` reads more of them from standard input.
+Examples:
+       pyredis-node
+       pyredis-node redis.conf --port 7777
+       pyredis-node --port 7000 --cluster-enabled yes --save ''"""
 
 
 async def _serve(server: Server) -> int:
@@ -36,14 +46,18 @@ async def _serve(server: Server) -> int:
 def main(argv: list[str] | None = None) -> None:
     """pyredis-node [redis.conf] [--name value ...]: runs one node in the foreground until SIGTERM or SHUTDOWN."""
     arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] in (["-v"], ["--version"]):
+        print(f"Redis server v={REDIS_VERSION} sha=00000000:0 malloc=python bits=64 build=0")
+        return
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(USAGE)
+        return
     config = Config()
     try:
         config.load_args(arguments)
     except ConfigFileError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
-    if config.dir:
-        os.chdir(config.dir)
     configure_logging(config)
     log.info("oO0OoO0OoO0Oo pyredis-node is starting oO0OoO0OoO0Oo")
     log.info("Configuration loaded. PID: %d", os.getpid())

@@ -5,6 +5,7 @@ Law: with `no` the value from before the start is restored; a refused write refu
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,27 +13,36 @@ from typing import TYPE_CHECKING
 from .config_kinds import ConfigError
 
 if TYPE_CHECKING:
-    from .server import Server
+    from .config import Config
 
 log = logging.getLogger("pyredis")
 
 SCORE_FILE = Path("/proc/self/oom_score_adj")
 SCORE_MAX = 1000
+PRIMARY, REPLICA, CHILD = range(3)
+"""Positions in oom-score-adj-values."""
 
 
 class OomScore:
     """Keeps the process's score as `oom-score-adj` and `oom-score-adj-values` say for the node's role."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, config: Config) -> None:
+        self._config = config
         self._base: int | None = None
         """The score from before we changed it."""
+        self._process = PRIMARY
         for name in ("oom-score-adj", "oom-score-adj-values"):
-            server.config.on_change(name, self.apply)
+            config.on_change(name, self.apply)
+
+    def become(self, process: int) -> None:
+        """become(REPLICA): this process's score from now on; what the kernel refuses is logged."""
+        self._process = process
+        with contextlib.suppress(ConfigError):
+            self.apply()
 
     def apply(self) -> None:
         """apply() sets the score; ConfigError if the kernel refuses."""
-        config = self._server.config
+        config = self._config
         mode: str = config.oom_score_adj
         if mode == "no" and self._base is None:
             return
@@ -41,7 +51,7 @@ class OomScore:
                 self._base = int(SCORE_FILE.read_text())
             score = self._base
             if mode != "no":
-                value: int = config.oom_score_adj_values[int(self._server.replication.is_replica)]
+                value: int = config.oom_score_adj_values[self._process]
                 score = value if mode == "absolute" else value + self._base
             SCORE_FILE.write_text(str(max(-SCORE_MAX, min(SCORE_MAX, score))))
         except OSError as error:

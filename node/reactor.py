@@ -49,6 +49,10 @@ class Reactor:
         self._pending: dict[Flushable, None] = {}
         self._working = False
         self._update_clock = update_clock
+        self.cycles = 0
+        """How often ready sockets were drained, or cron ran."""
+        self.busy_ns = 0
+        """The time that took."""
         self.before_send: list[Callable[[], None]] = []
         """Called after the ready sockets were drained and before any reply is sent."""
 
@@ -113,8 +117,12 @@ class Reactor:
                         await trio.lowlevel.wait_readable(self._epoll.fileno())
                         turn_ends_ns = perf_counter_ns() + YIELD_INTERVAL_NS
                         continue
+                started_ns = perf_counter_ns()
                 self._drain(events)
-                if perf_counter_ns() > turn_ends_ns:
+                now_ns = perf_counter_ns()
+                self.cycles += 1
+                self.busy_ns += now_ns - started_ns
+                if now_ns > turn_ends_ns:
                     await trio.lowlevel.checkpoint()
                     turn_ends_ns = perf_counter_ns() + YIELD_INTERVAL_NS
         finally:

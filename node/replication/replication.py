@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .. import oom_score
 from ..client import GUARD_PRIMARY, Client
 from ..command import GATE_NOT_STALE, GATE_WRITE, Command
 from ..errors import CommandError
@@ -87,6 +88,7 @@ class Replication:
         self.server.keyspace.expiry_policy = ExpiryPolicy.HIDE
         self.link = PrimaryLink(self.server, host, port)
         set_role(REPLICA)
+        self.server.oom_score.become(oom_score.REPLICA)
         self.primary.disconnect_all("this node became a replica")
         self._update_gates()
         log.info("REPLICAOF %s:%d enabled", host, port)
@@ -100,6 +102,7 @@ class Replication:
         self.link.close()
         self.link = None
         set_role(PRIMARY)
+        self.server.oom_score.become(oom_score.PRIMARY)
         self.identity.shift(self.offset)
         self.server.journal.frozen = False
         self.server.journal.database = -1
