@@ -13,14 +13,9 @@ from ..errors import CommandError, SyntaxError_
 from ..migration.job import Job
 from ..parsing import integer_or_none
 from ..reply import OK, array, bulk, integer
-from ..server import Server
+from .cluster import require_cluster
 
 FLAGS = "admin stale no_async_loading noscript"
-
-
-def _require_cluster(server: Server) -> None:
-    if not server.config.cluster_enabled:
-        raise CommandError("This instance has cluster support disabled")
 
 
 def _ranges(words: list[bytes]) -> list[int]:
@@ -48,7 +43,7 @@ def migrate_slots(client: Client, args: list[bytes]) -> bytes:
     Begins to move slots of this node to another primary, with their keys, all at once at the end.
     Complexity: O(N) where N is the number of slots; the transfer runs in the background
     """
-    _require_cluster(client.server)
+    require_cluster(client)
     words = args[2:]
     plans: list[tuple[list[int], str]] = []
     while words:
@@ -70,7 +65,7 @@ def cancel_slot_migrations(client: Client, args: list[bytes]) -> bytes:
     Ends the slot migrations that leave this node; the slots stay.
     Complexity: O(N) where N is the number of migrations
     """
-    _require_cluster(client.server)
+    require_cluster(client)
     client.server.migrations.cancel_all()
     return OK
 
@@ -99,7 +94,7 @@ def get_slot_migrations(client: Client, args: list[bytes]) -> bytes:
     Lists the running and the recent slot migrations of this node, the newest first.
     Complexity: O(N) where N is the number of migrations
     """
-    _require_cluster(client.server)
+    require_cluster(client)
     return array([_describe(client, job) for job in client.server.migrations.jobs()])
 
 
@@ -110,7 +105,7 @@ def sync_slots(client: Client, args: list[bytes]) -> bytes:
     An internal command: the source of a slot migration speaks to its target.
     Complexity: O(N) where N is the number of slots
     """
-    _require_cluster(client.server)
+    require_cluster(client)
     verb = args[2].upper()
     if verb == b"FINISH" and len(args) == 4:
         client.server.migrations.finish(client, args[3].decode("ascii", "replace"))

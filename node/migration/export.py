@@ -265,6 +265,11 @@ class SlotExport:
         self.job.turn(JobState.CLEANUP, self._server.clock.now_ms)
         self._on_end(self)
 
+    def _target_owns(self) -> bool:
+        """Whether the target's claim has reached us over the bus, which may be before its answer does."""
+        owner_id = self._server.cluster.owner_id
+        return all(owner_id(slot) == self.job.target_id for slot in self.job.slots)
+
     def _release_writes(self) -> None:
         if self._paused_since_ms:
             self.job.paused_ms = self._server.clock.update() - self._paused_since_ms
@@ -276,7 +281,9 @@ class SlotExport:
         now_ms = self._server.clock.now_ms
         if self.job.state.ended or self.job.state is JobState.CLEANUP:
             return
-        if not self._server.cluster.serves_all(self.job.slots):
+        if self.job.state is JobState.HANDOVER and self._target_owns():
+            self._handed_over()
+        elif not self._server.cluster.serves_all(self.job.slots):
             self.fail("this node does not own the slots any more")
         elif self._paused_since_ms and now_ms - self._paused_since_ms >= HANDOVER_TIMEOUT_MS:
             self.fail("the target did not answer in time")
@@ -293,6 +300,9 @@ class SlotExport:
     def fail(self, reason: str) -> None:
         """fail(reason): the slots stay here, whatever the target has of them."""
         if self.job.state.ended or self.job.state is JobState.CLEANUP:
+            return
+        if self.job.state is JobState.HANDOVER and self._target_owns():
+            self._handed_over()
             return
         if self.job.state is JobState.HANDOVER:
             # The target may have claimed the slots without our hearing of it: only a higher epoch makes the

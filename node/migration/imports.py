@@ -21,6 +21,7 @@ class SlotImport:
     def __init__(self, server: Server, client: Client, job: Job) -> None:
         self.job = job
         self.client = client
+        self.slots = frozenset(job.slots)
         self._server = server
         client.guard |= GUARD_IMPORT
         job.turn(JobState.SNAPSHOT, server.clock.now_ms)

@@ -119,6 +119,7 @@ class Migrations:
             raise CommandError("The source does not own the slots")
         if {slot for job in self.active() for slot in job.slots} & set(slots):
             raise CommandError("There is already an active migration of these slots")
+        self.purge.discard(slots)
         database = server.keyspace.databases[0]
         for slot in slots:
             for key in [*database.keys_in_slot(slot)]:
@@ -146,8 +147,8 @@ class Migrations:
             self.purge.add(found.job.slots)
 
     def importing(self, slot: int) -> bool:
-        """importing(slot) -> whether an import of it is under way."""
-        return any(slot in found.job.slots for found in self._imports.values())
+        """importing(slot) -> whether an import of it is under way. O(imports)."""
+        return any(slot in found.slots for found in self._imports.values())
 
     def cron(self) -> None:
         """cron(): time-outs of outgoing jobs."""

@@ -1,11 +1,12 @@
 """Removing the keys of slots that this node does not own, in short turns, propagated to its replicas.
 
-Laws: a key is removed only while its slot belongs to another node and is not being imported; each slot's
+Laws: a key is removed only while its slot belongs to another node and no import fills it; each slot's
 keys go as DEL commands of bounded size.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
@@ -33,6 +34,11 @@ class SlotPurge:
         self._slots.update((slot, None) for slot in slots if len(database.keys_in_slot(slot)))
         if self._slots:
             self._wake.set()
+
+    def discard(self, slots: Iterable[int]) -> None:
+        """discard(slots): they are about to be filled; nothing in them is to go any more."""
+        for slot in slots:
+            self._slots.pop(slot, None)
 
     def pending(self, slots: tuple[int, ...]) -> bool:
         """pending(slots) -> whether keys of any of them are still to be removed."""
