@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from pyredis_cluster.client.errors import ResponseError
+from pyredis_cluster.client.errors import AskError, ResponseError
 
 from .admin import Access, NodeLink
 from .errors import MigrationFailed, NodeRefused
@@ -109,6 +109,11 @@ def _credentials(access: Access) -> list[str]:
 
 
 def _equal_or_alone(key: bytes, source: NodeLink, target: NodeLink) -> bool:
-    """Whether the target lacks the key or has an equal value. ASKING makes an importing node answer."""
-    dumps = [link.pipeline([("ASKING",), ("DUMP", key)])[1] for link in (source, target)]
-    return None in dumps or (dumps[0] == dumps[1] and not isinstance(dumps[0], ResponseError))
+    """Whether the two have equal values, or only one of them has the key."""
+    ours = source.pipeline([("DUMP", key)])[0]
+    # Keys that were not in the way have gone over with the same MIGRATE: a migrating source redirects us then.
+    if ours is None or isinstance(ours, AskError):
+        return True
+    # ASKING makes an importing node answer.
+    theirs = target.pipeline([("ASKING",), ("DUMP", key)])[1]
+    return theirs is None or (ours == theirs and not isinstance(ours, ResponseError))

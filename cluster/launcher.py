@@ -176,6 +176,9 @@ class LocalCluster:
         if self.command.takes_secret:
             directives.append(("cluster-secret-file", quote_argument(str(self.directory / SECRET_NAME))))
         given = {name for name, _ in self.settings}
+        if "repl-diskless-sync-delay" not in given:
+            # Waiting for further replicas to share one transfer is for networks; here it delays `create`.
+            directives.append(("repl-diskless-sync-delay", "0"))
         if self.password is not None and "masterauth" not in given:
             # Replicas log in to their primary; an operator who sets one password means that too.
             directives.append(("masterauth", self.password))

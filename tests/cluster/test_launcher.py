@@ -103,6 +103,7 @@ def test_the_config_has_the_nodes_port_directory_secret_and_settings(tmp_path: P
         "cluster-enabled yes",
         "cluster-config-file nodes.conf",
         f'cluster-secret-file "{tmp_path}/a b/cluster.secret"',
+        "repl-diskless-sync-delay 0",
         "masterauth secret",
         "requirepass secret",
     ]
