@@ -125,9 +125,11 @@ def migrate(client: Client, args: list[bytes]) -> bytes:
         for name in acknowledged:
             database.remove(name)
         client.propagate_as([b"DEL", *acknowledged])
-    if refusal is not None:
-        raise refusal
-    return OK
+    if refusal is None:
+        return OK
+    # Not raised: some keys may have gone, and a raised error stands for no effect at all.
+    assert client.command is not None
+    return client.server.dispatcher.failed(client.command, refusal)
 
 
 def _encode(client: Client, request: _Request, found: list[tuple[bytes, Value]]) -> tuple[list[bytes], bytes]:

@@ -108,5 +108,5 @@ def log_metadata(reader: SnapshotReader, now_ms: int) -> None:
         log.warning("%d function libraries of the RDB were skipped", len(reader.functions))
     if reader.module_aux_skipped:
         log.warning("%d modules' auxiliary data in the RDB were skipped", reader.module_aux_skipped)
-    if reader.empty_keys_skipped:
-        log.warning("%d empty keys of the RDB were skipped", reader.empty_keys_skipped)
+    for key in reader.empty_keys:
+        log.info("Loading the RDB: skipping empty key: %s", key.decode("utf-8", "backslashreplace"))

@@ -295,7 +295,9 @@ class Persistence:
         self.keys_loaded = load.keys_loaded
         self.keys_expired = load.keys_expired
         log_metadata(load.reader, self.server.clock.now_ms)
-        log.info("Done loading RDB, keys loaded: %d, keys expired: %d.", load.keys_loaded, load.keys_expired)
+        skipped = load.reader.empty_keys_skipped
+        text = f"Done loading RDB, keys loaded: {load.keys_loaded}, keys expired: {load.keys_expired}"
+        log.info("%s%s.", text, f", empty keys skipped: {skipped}" if skipped else "")
 
     def _restore_history(self, aux: dict[bytes, bytes]) -> None:
         """A file that names the history it belongs to lets this node, or its replicas, go on from there."""

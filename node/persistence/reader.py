@@ -19,6 +19,7 @@ HEADER_BYTES: Final = 9
 CHECKSUM_BYTES: Final = 8
 FUNCTION_LIBRARIES_MAX: Final = 1024
 AUX_FIELDS_MAX: Final = 1024
+EMPTY_KEYS_MAX: Final = 10
 
 Entry = tuple[int, bytes, Value, int | None]
 """(database index, key, value, Unix time in milliseconds when it dies or None)."""
@@ -36,6 +37,8 @@ class SnapshotReader:
         self.functions: list[bytes] = []
         self.module_aux_skipped = 0
         self.empty_keys_skipped = 0
+        self.empty_keys: list[bytes] = []
+        """The first of those that were skipped, for the log."""
         self.finished = False
         self.version = 0
         self._limits = limits
@@ -171,6 +174,8 @@ class SnapshotReader:
     def _add(self, entries: list[Entry], key: bytes, value: Value | None) -> None:
         if value is None:
             self.empty_keys_skipped += 1
+            if len(self.empty_keys) < EMPTY_KEYS_MAX:
+                self.empty_keys.append(key)
         else:
             entries.append((self._database, key, value, self._expiry_ms))
         self._expiry_ms = None
