@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -17,6 +18,10 @@ from .server import Server
 from .version import REDIS_VERSION
 
 log = logging.getLogger("pyredis")
+
+GC_THRESHOLDS = (10_000, 5, 1_000_000)
+"""Young objects are looked through as ever; the old ones, which are the data set, practically never: it has no
+cycles, and a full collection over a million values stops the node for 100 ms and more."""
 
 USAGE = """Usage: pyredis-node [redis.conf] [--name value ...] [-]
        pyredis-node --version | --help
@@ -63,6 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     log.info("Configuration loaded. PID: %d", os.getpid())
     try:
         server = Server(config)
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         status = trio.run(_serve, server, strict_exception_groups=True)
     except (ConfigFileError, ListenError, LoadError) as error:
         log.warning("%s", error)

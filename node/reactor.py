@@ -10,9 +10,11 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import trio
+
+T = TypeVar("T")
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
@@ -48,7 +50,7 @@ class Reactor:
         self._handlers: dict[int, Handler] = {}
         self._pending: dict[Flushable, None] = {}
         self._working = False
-        self._update_clock = update_clock
+        self.update_clock = update_clock
         self.cycles = 0
         """How often ready sockets were drained, or cron ran."""
         self.busy_ns = 0
@@ -76,6 +78,16 @@ class Reactor:
         if not self._working:
             self._flush()
 
+    def batch(self, work: Callable[[], T]) -> T:
+        """batch(work) -> its result; what it writes to a client is sent once, after it. Called between rounds."""
+        self._working = True
+        try:
+            return work()
+        finally:
+            if self._pending:
+                self._flush()
+            self._working = False
+
     def unschedule(self, handler: Flushable) -> None:
         """unschedule(handler): it is gone."""
         self._pending.pop(handler, None)
@@ -90,7 +102,7 @@ class Reactor:
 
     def _drain(self, events: list[tuple[int, int]]) -> None:
         self._working = True
-        self._update_clock()
+        self.update_clock()
         handlers = self._handlers
         for fd, mask in events:
             handler = handlers.get(fd)

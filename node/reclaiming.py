@@ -46,7 +46,7 @@ class Reclaimer:
         def has_time() -> bool:
             return self._counter_ns() < ends_ns
 
-        expiring = self._expires_keys() and self._expire(has_time)
+        expiring = self._expires_keys() and self._server.reactor.batch(lambda: self._expire(has_time))
         return self.lazy_free.step(has_time) or expiring
 
     def _expires_keys(self) -> bool:
