@@ -146,7 +146,7 @@ def rpushx(client: Client, args: list[bytes]) -> bytes:
     categories="list",
 )
 def linsert(client: Client, args: list[bytes]) -> bytes:
-    """LINSERT key BEFORE|AFTER pivot element -> the length of the list, 0 without list, -1 without pivot
+    """LINSERT key <BEFORE | AFTER> pivot element -> the length of the list, 0 without list, -1 without pivot
 
     Inserts an element before or after another element in a list.
     Complexity: O(N) where N is the number of elements to traverse before seeing the value pivot

@@ -82,7 +82,7 @@ def brpop(client: Client, args: list[bytes]) -> bytes:
     categories="list",
 )
 def blmpop(client: Client, args: list[bytes]) -> bytes:
-    """BLMPOP timeout numkeys key [key ...] LEFT|RIGHT [COUNT count] -> [key, [element ...]], or null
+    """BLMPOP timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count] -> [key, [element ...]], or null
 
     Pops the first element from one of multiple lists. Blocks until an element is available otherwise.
     Complexity: O(N+M) where N is the number of provided keys and M is the number of elements returned
@@ -105,7 +105,7 @@ def blmpop(client: Client, args: list[bytes]) -> bytes:
     categories="list",
 )
 def blmove(client: Client, args: list[bytes]) -> bytes:
-    """BLMOVE source destination LEFT|RIGHT LEFT|RIGHT timeout -> bulk, or null at the timeout
+    """BLMOVE source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout -> bulk, or null at the timeout
 
     Pops an element from a list, pushes it to another list and returns it. Blocks until there is one.
     Complexity: O(1)

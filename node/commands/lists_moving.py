@@ -28,7 +28,7 @@ def first_list(client: Client, names: list[bytes]) -> tuple[bytes, List] | None:
 def parse_multi_pop(
     args: list[bytes], at: int, sides: tuple[bytes, bytes] = LEFT_RIGHT
 ) -> tuple[list[bytes], bool, int]:
-    """parse_multi_pop(args, 1) -> (keys, left, count) of `numkeys key [key ...] LEFT|RIGHT [COUNT count]`.
+    """parse_multi_pop(args, 1) -> (keys, left, count) of `numkeys key [key ...] <LEFT | RIGHT> [COUNT count]`.
 
     ZMPOP gives (b"min", b"max") for `sides`; the second result says whether the first of them was given.
     """
@@ -74,7 +74,7 @@ def pop_with_key(client: Client, found: tuple[bytes, List], count: int, *, left:
     categories="list",
 )
 def lmpop(client: Client, args: list[bytes]) -> bytes:
-    """LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count] -> [key, [element ...]] or null
+    """LMPOP numkeys key [key ...] <LEFT | RIGHT> [COUNT count] -> [key, [element ...]] or null
 
     Returns multiple elements from a list after removing them. Deletes the list if the last one was popped.
     Complexity: O(N+M) where N is the number of provided keys and M is the number of elements returned
@@ -117,7 +117,7 @@ MOVE_KEYS = key("RW access delete") + key("RW insert", 2)
     "lmove", arity=5, flags="write denyoom", keys=MOVE_KEYS, since="6.2.0", group="list", categories="list"
 )
 def lmove(client: Client, args: list[bytes]) -> bytes:
-    """LMOVE source destination LEFT|RIGHT LEFT|RIGHT -> bulk or null
+    """LMOVE source destination <LEFT | RIGHT> <LEFT | RIGHT> -> bulk or null
 
     Returns an element after popping it from one list and pushing it to another.
     Complexity: O(1)

@@ -71,6 +71,7 @@ def psync(client: Client, args: list[bytes]) -> bytes:
     """PSYNC replicationid offset -> the stream
 
     An internal command used in replication.
+    Complexity: O(N) where N is the size of what is sent
     """
     if client.connection is None or client.guard & GUARD_PRIMARY:
         return NO_REPLY
@@ -85,6 +86,7 @@ def sync(client: Client, args: list[bytes]) -> bytes:
     """SYNC -> the snapshot and the stream
 
     An internal command used in replication.
+    Complexity: O(N) where N is the size of what is sent
     """
     if client.connection is None or client.guard & GUARD_PRIMARY:
         return NO_REPLY

@@ -190,7 +190,7 @@ _STORED = (*key("OW update"), KeySpec("RO access", 2, keynum=(0, 1, 1)))
     group="sorted_set",
 )
 def zunion(client: Client, args: list[bytes]) -> bytes:
-    """ZUNION numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX] [WITHSCORES] -> array
+    """ZUNION numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES] -> array
 
     Returns the union of multiple sorted sets.
 
@@ -210,7 +210,7 @@ def zunion(client: Client, args: list[bytes]) -> bytes:
     group="sorted_set",
 )
 def zinter(client: Client, args: list[bytes]) -> bytes:
-    """ZINTER numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX] [WITHSCORES] -> array
+    """ZINTER numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES] -> array
 
     Returns the intersect of multiple sorted sets.
 
@@ -271,7 +271,7 @@ def zintercard(client: Client, args: list[bytes]) -> bytes:
     group="sorted_set",
 )
 def zunionstore(client: Client, args: list[bytes]) -> bytes:
-    """ZUNIONSTORE destination numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX] -> size
+    """ZUNIONSTORE destination numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE <SUM | MIN | MAX>] -> size
 
     Stores the union of multiple sorted sets in a key.
 
@@ -290,7 +290,7 @@ def zunionstore(client: Client, args: list[bytes]) -> bytes:
     group="sorted_set",
 )
 def zinterstore(client: Client, args: list[bytes]) -> bytes:
-    """ZINTERSTORE destination numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX] -> size
+    """ZINTERSTORE destination numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE <SUM | MIN | MAX>] -> size
 
     Stores the intersect of multiple sorted sets in a key.
 

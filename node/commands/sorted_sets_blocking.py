@@ -125,7 +125,7 @@ def _pop_many(client: Client, found: tuple[bytes, SortedSet], count: int, lowest
     group="sorted_set",
 )
 def zmpop(client: Client, args: list[bytes]) -> bytes:
-    """ZMPOP numkeys key [key ...] MIN|MAX [COUNT count] -> [key, [[member, score], ...]], or null
+    """ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count] -> [key, [[member, score], ...]], or null
 
     Returns the highest- or lowest-scoring members from one or more sorted sets after removing them. Deletes
     the sorted set if the last member was popped.
@@ -213,7 +213,7 @@ def bzpopmax(client: Client, args: list[bytes]) -> bytes:
     group="sorted_set",
 )
 def bzmpop(client: Client, args: list[bytes]) -> bytes:
-    """BZMPOP timeout numkeys key [key ...] MIN|MAX [COUNT count] -> [key, [[member, score], ...]], or null
+    """BZMPOP timeout numkeys key [key ...] <MIN | MAX> [COUNT count] -> [key, [[member, score], ...]], or null
 
     Removes and returns a member by score from one or more sorted sets. Blocks until a member is available
     otherwise. Deletes the sorted set if the last element was popped.
