@@ -74,6 +74,9 @@ _INTEGER_TEXT_MAX_BYTES: Final = 11
 """The longest text of a 32-bit integer."""
 _INTEGER_STARTS: Final = b"-0123456789"
 
+_pack_int8 = struct.Struct("<Bb").pack
+_pack_int16 = struct.Struct("<Bh").pack
+_pack_int32 = struct.Struct("<Bi").pack
 INT64 = struct.Struct("<q")
 DOUBLE = struct.Struct("<d")
 
@@ -111,11 +114,11 @@ def encode_string(text: bytes | bytearray) -> bytes:
         value = integer_or_none(text)
         if value is not None:
             if -128 <= value < 128:
-                return b"\xc0" + value.to_bytes(1, "little", signed=True)
+                return _pack_int8(_ENCODING_INT8, value)
             if -32768 <= value < 32768:
-                return b"\xc1" + value.to_bytes(2, "little", signed=True)
+                return _pack_int16(_ENCODING_INT16, value)
             if -2147483648 <= value < 2147483648:
-                return b"\xc2" + value.to_bytes(4, "little", signed=True)
+                return _pack_int32(_ENCODING_INT32, value)
     return (_SHORT_LENGTHS[size] if size < 1024 else _length(size)) + text
 
 

@@ -7,8 +7,9 @@ thresholds (hash-max-listpack-entries, hash-max-listpack-value) are the caller's
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
-from .table import DICT_MAX_ENTRIES, Mapping, Table
+from .table import DICT_MAX_ENTRIES, Mapping, Table, grown
 
 LISTPACK = b"listpack"
 HASHTABLE = b"hashtable"
@@ -29,8 +30,11 @@ class Hash:
     def of(cls, items: Iterable[tuple[bytes, bytes]], entries_max: int, value_max_bytes: int) -> Hash:
         """of(items, 128, 64) -> a hash of those fields, as a loader builds it. O(n)."""
         made = cls()
-        for name, value in items:
-            made.set(name, value, entries_max, value_max_bytes)
+        fields = dict(items)
+        made.fields = grown(fields)
+        longest = max(chain(map(len, fields), map(len, fields.values())), default=0)
+        if len(fields) > entries_max or longest > value_max_bytes:
+            made.encoding = HASHTABLE
         return made
 
     def __len__(self) -> int:
