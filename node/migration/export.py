@@ -183,6 +183,9 @@ class SlotExport:
             self._hold_writes(now_ms)
         if job.state is JobState.PAUSED and not self._unanswered:
             job.turn(JobState.HANDOVER, now_ms)
+            # From here on the keys may be the target's, and what the journal says of them (our own removal of
+            # them, if the bus tells of the claim before the answer comes) is no business of the target's.
+            self._server.journal.unsubscribe(self)
             self._send([b"CLUSTER", b"SYNCSLOTS", b"FINISH", job.name.encode()])
 
     def _snapshot_may_go_on(self) -> bool:
