@@ -81,7 +81,7 @@ class ClusterCore:
         self.slot_map = SlotMap(self.myself)
         self.rumors = RumorMill()
         self.stats = BusStats()
-        self._persist_now = False
+        self._persist_now = self._persist_durably = False
         self._persist_by_ms: float | None = None
         self._effects: list[Effect] = []
         self._sends: list[Send] = []
@@ -215,11 +215,10 @@ class ClusterCore:
         self.health.update()
         self._send_eagerly()
         effects: list[Effect] = []
-        if self._persist_by_ms is not None and self.now_ms >= self._persist_by_ms:
-            self._persist_now = True
-        if self._persist_now:
-            effects.append(Persist(lambda: dump(self)))
-            self._persist_now = False
+        due = self._persist_by_ms is not None and self.now_ms >= self._persist_by_ms
+        if self._persist_now or due:
+            effects.append(Persist(lambda: dump(self), durable=self._persist_durably))
+            self._persist_now = self._persist_durably = False
             self._persist_by_ms = None
         effects += self._effects
         effects += self._sends
@@ -236,9 +235,10 @@ class ClusterCore:
     def log(self, level: str, text: str) -> None:
         self._effects.append(Log(level, text))
 
-    def persist(self) -> None:
+    def persist(self, *, durable: bool = True) -> None:
         """Save before anything else is done."""
         self._persist_now = True
+        self._persist_durably |= durable
 
     def persist_lazily(self) -> None:
         if self._persist_by_ms is None:
@@ -382,8 +382,9 @@ class ClusterCore:
     def change_self(self, **fields: Any) -> int:
         """change_self(**fields) -> changed slots: a new version of this node's record, saved and announced."""
         fields.setdefault("version", self.myself.record.version + 1)
+        # Slots that come and go under one epoch survive the process; epochs and roles survive the machine.
+        self.persist(durable="config_epoch" in fields or "primary_id" in fields)
         changed = self._replace_record(self.myself, replace(self.myself.record, **fields))
-        self.persist()
         self.announce(self.myself, origin=True)
         if changed:
             self.emit(SlotMapChanged())

@@ -15,9 +15,13 @@ from .nodes import Address
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Write nodes.conf atomically and sync it. `render()` gives the text; call it before the next input."""
+    """Write nodes.conf atomically. `render()` gives the text; call it before the next input.
+
+    `durable`: it must be on the disk before the effects after it; otherwise it holds only what peers said.
+    """
 
     render: Callable[[], str]
+    durable: bool
 
 
 @dataclass(frozen=True, slots=True)

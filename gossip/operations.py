@@ -234,7 +234,6 @@ def set_slot_node(core: ClusterCore, slot: int, node_id: str, *, keys: int, now_
         return
     core.slot_map.hint(1 << slot, node, now_ms)
     core.emit(SlotMapChanged())
-    core.persist()
     if owner is core.myself:
         core.roles.slots_changed(0, node)
 
@@ -255,7 +254,6 @@ def cede_slots(core: ClusterCore, slots: int, node_id: str, now_ms: float) -> No
     _drop_moves(core.slot_map.migrating, slots)
     core.slot_map.hint(slots & core.myself.owned, node, now_ms)
     core.emit(SlotMapChanged())
-    core.persist()
     core.roles.slots_changed(0, node)
 
 
@@ -268,7 +266,7 @@ def outbid(core: ClusterCore, now_ms: float) -> None:
 
 def _moves_changed(core: ClusterCore) -> None:
     core.emit(SlotMapChanged())
-    core.persist()
+    core.persist_lazily()
 
 
 def require_primary(core: ClusterCore) -> None:

@@ -3,7 +3,8 @@ configEpoch.
 
 The map is a function of the members' records (ties go to the smaller id), so nodes with the same records have
 the same map. The one exception is an operator's CLUSTER SETSLOT or DELSLOTS about somebody else's slot, which
-holds for HINT_MAX_MS at most: the owner's own announcement is expected to arrive in that time.
+holds for HINT_MAX_MS at most (UNBOUND_HINT_MAX_MS after DELSLOTS): the owner's own announcement is expected
+to arrive in that time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .nodes import Node
 from .slots import SLOT_COUNT
 
 HINT_MAX_MS = 5000
+UNBOUND_HINT_MAX_MS = 1000
 
 
 class SlotMap:
@@ -89,10 +91,11 @@ class SlotMap:
         return [owner for owner in found if owner is not None]
 
     def hint(self, slots: int, node: Node | None, now_ms: float) -> None:
-        """Bind `slot` as an operator said, until its owner's record says so too or HINT_MAX_MS have passed."""
+        """Bind `slots` as an operator said, until the owner's record says so too, or for HINT_MAX_MS."""
         self.assign(slots, node)
+        until_ms = now_ms + (UNBOUND_HINT_MAX_MS if node is None else HINT_MAX_MS)
         for slot in bitmap.slots_of(slots):
-            self.hints[slot] = (node, now_ms + HINT_MAX_MS)
+            self.hints[slot] = (node, until_ms)
 
     def expire_hints(self, now_ms: float, nodes: Iterable[Node]) -> int:
         """expire_hints(now_ms, nodes) -> changed: return to what the records say where a hint has run out."""

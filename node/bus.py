@@ -82,6 +82,7 @@ class Bus:
             raise ListenError(f"Failed listening on port {port} (cluster bus): {error.strerror}") from None
         self._port = port
         self._performing = self._again = False
+        self._late_at_ms = float("inf")
         self._timer = trio.CancelScope()
         self._pending_syncs: list[effects.Sync] = []
         self._nursery: trio.Nursery | None = None
@@ -97,6 +98,7 @@ class Bus:
         self.core = ClusterCore(self._cluster_config, record, server.rng, self.now_ms(), self, saved)
         self.router = ClusterRouter(server, self.core)
         server.dispatcher.router = self.router
+        server.reactor.update_clock = self._update_clock
         self._announce()
         for name in _WATCHED:
             config.on_change(name, self._config_changed)
@@ -130,6 +132,13 @@ class Bus:
     def wall_ms(core_ms: float) -> int:
         """wall_ms(core_ms) -> Unix milliseconds of a time of the core."""
         return int(core_ms + (time.time() - time.monotonic()) * 1000)
+
+    def _update_clock(self) -> int:
+        """The reactor's clock. A node that wakes from a long stop doubts itself before it serves what has waited."""
+        if self.now_ms() > self._late_at_ms:
+            self.core.advance(self.now_ms())
+            self.perform()
+        return self.server.clock.update()
 
     # Running
 
@@ -186,8 +195,9 @@ class Bus:
 
     def _move_timer(self) -> None:
         if self._nursery is not None:
-            wait_seconds = max(0.0, (self.core.next_deadline_ms() - self.now_ms()) / 1000)
-            self._timer.deadline = trio.current_time() + wait_seconds
+            due_ms = self.core.next_deadline_ms()
+            self._late_at_ms = due_ms + self._cluster_config.quorum_timeout_ms
+            self._timer.deadline = trio.current_time() + max(0.0, (due_ms - self.now_ms()) / 1000)
 
     # Effects
 
@@ -213,7 +223,7 @@ class Bus:
 
     def _persist(self, effect: effects.Persist) -> None:
         try:
-            self._file.save(effect.render())
+            self._file.save(effect.render(), durable=effect.durable)
         except OSError as error:
             log.critical("Fatal: can't update cluster config file: %s", error)
             # A vote or an epoch that is not on the disk must not be acted upon: as Redis, stop at once.

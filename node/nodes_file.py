@@ -57,19 +57,25 @@ class NodesFile:
         except CorruptedConfig as error:
             raise NodesFileError(f'Unrecoverable error: corrupted cluster config file "{error}".') from None
 
-    def save(self, text: str) -> None:
-        """save(text): afterwards a crash leaves this text or a later one. Raises OSError."""
+    def save(self, text: str, *, durable: bool = True) -> None:
+        """save(text): afterwards the node's death leaves this text or a later one. Raises OSError.
+
+        If `durable`, so does the machine's.
+        """
         temporary = self._path.with_name(f"{self._path.name}.tmp-{os.getpid()}")
         try:
             with open(temporary, "w") as file:
                 file.write(text)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             os.replace(temporary, self._path)
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+        if not durable:
+            return
         directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(directory)
