@@ -92,7 +92,7 @@ class Connection:
             self._protocol_error(str(self.parser.error))
         elif self.parser.pending_bytes > self.server.config.client_query_buffer_limit:
             self.close("query buffer limit")
-        if client.out and not self.closed:
+        if (client.out or self.close_after_reply) and not self.closed:
             self.reactor.schedule(self)
 
     def _enqueue(self, commands: list[list[bytes]]) -> None:
@@ -122,7 +122,7 @@ class Connection:
             self.queued.extendleft(reversed(batch[done:]))
         if was_full and len(self.queued) <= QUEUED_COMMANDS_MAX:
             self._watch(READABLE | (WRITABLE if self.writing else 0))
-        if client.out and not self.closed:
+        if (client.out or self.close_after_reply) and not self.closed:
             self.reactor.schedule(self)
 
     # -- writing
@@ -176,7 +176,8 @@ class Connection:
         self.client.close_reason = reason
         if self.client.out or self.client.running:
             self.close_after_reply = True
-            self.reactor.schedule(self)
+            if not self.client.running:
+                self.reactor.schedule(self)
         else:
             self.close(reason)
 

@@ -119,6 +119,9 @@ def _resolve(client: Client, args: list[bytes]) -> Command:
         raise CommandError("The command has no key arguments")
     if not found.takes(len(args)):
         raise CommandError("Invalid number of arguments specified for command")
+    for spec in found.key_specs:
+        if spec.keynum is not None and spec.keyword is None and not spec.positions(args):
+            raise CommandError("Invalid arguments specified for command")
     return found
 
 
