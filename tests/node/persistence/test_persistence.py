@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from pyredis_cluster.node.persistence import files
 from pyredis_cluster.node.persistence.errors import LoadError, RdbFormatError
 from pyredis_cluster.node.persistence.loading import load_entries
@@ -314,3 +315,27 @@ def test_the_file_names_the_history_it_belongs_to(node: Any) -> None:
     reloaded(node)
     assert replication.identity.replid2 == replid
     assert node.server.journal.offset == 1234
+
+
+def test_while_the_data_set_is_loaded_commands_that_need_it_are_refused(node: Any) -> None:
+    node.ask("SET", "a", "1")
+    node.ask("SAVE")
+    node.ask("CONFIG", "SET", "save", "")
+    node.ask("FLUSHALL")
+    node.ask("CONFIG", "SET", "key-load-delay", 1_000_000)
+
+    async def load_and_ask() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.server.persistence.load)
+            await trio.testing.wait_all_tasks_blocked()
+            assert node.server.loading
+            assert node.error("GET", "a") == "LOADING Redis is loading the dataset in memory"
+            assert node.error("SAVE").startswith("LOADING")
+            info = node.server.persistence.info()
+            assert info["loading"] == 1
+            assert info["loading_loaded_bytes"] == info["loading_total_bytes"] > 0
+            assert node.server.persistence.prepare_shutdown(True)
+
+    trio.run(load_and_ask, clock=trio.testing.MockClock(autojump_threshold=0.01))
+    assert not node.server.loading
+    assert node.ask("GET", "a") == b"1"
