@@ -106,13 +106,16 @@ class Persistence:
     def _snapshot(self, progress: Progress | None = None) -> Iterator[bytes]:
         """The chunks of a snapshot as of now, with the history that it belongs to."""
         replication = self.server.replication
-        has_history = replication.link is not None or replication.primary.backlog is not None
+        link = replication.link
+        has_history = link is not None or replication.primary.backlog is not None
+        # A replica's stream goes on in the database that its primary has selected last.
+        database = link.client.db.index if link is not None else self.server.journal.database
         aux = aux_fields(
             now_ms=self.server.clock.now_ms,
             used_memory_bytes=used_bytes(),
             repl_id=replication.identity.replid if has_history else "",
             repl_offset=self.server.journal.offset,
-            stream_database=max(0, self.server.journal.database),
+            stream_database=max(0, database),
         )
         checksum = self.server.config.rdbchecksum
         return write_snapshot(self.server.keyspace, aux=aux, checksum=checksum, progress=progress)

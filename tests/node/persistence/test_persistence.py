@@ -339,3 +339,14 @@ def test_while_the_data_set_is_loaded_commands_that_need_it_are_refused(node: An
     trio.run(load_and_ask, clock=trio.testing.MockClock(autojump_threshold=0.01))
     assert not node.server.loading
     assert node.ask("GET", "a") == b"1"
+
+
+def test_a_replica_s_file_names_the_database_that_its_stream_has_selected(node: Any) -> None:
+    replication = node.server.replication
+    replication.follow("127.0.0.1", 1, connect=False)
+    replication.link.client.select(3)
+    assert node.server.persistence.save()
+    reader = SnapshotReader(node.server.config, 16)
+    reader.feed(Path("dump.rdb").read_bytes())
+    assert reader.aux[b"repl-stream-db"] == b"3"
+    replication.promote()
