@@ -20,7 +20,8 @@ from pyredis_cluster.client.errors import ClientError
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 POLL_INTERVAL_S = 0.01
-FIRST_PORT, LAST_PORT = 20000, 29000
+# Below the ports that the system gives to outgoing connections, the bus ports too.
+FIRST_PORT, LAST_PORT = 12000, 22000
 BUS_PORT_OFFSET = 10000
 
 _next_port = FIRST_PORT + os.getpid() * 37 % (LAST_PORT - FIRST_PORT)
