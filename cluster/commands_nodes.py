@@ -53,7 +53,7 @@ def _start_and_join(
     replica_of: str | None,
 ) -> Member:
     local = target.require_local()
-    node = local.add_node(port if port is not None else max(node.port for node in local.nodes) + 1)
+    node = local.add_node(port if port is not None else local.next_port())
     try:
         with operator.console.status("starting the node"):
             local.start([node], target.access)

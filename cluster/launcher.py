@@ -34,6 +34,7 @@ LOG_NAME = "node.log"
 NODES_MAX = 1_000
 # The cluster bus listens this far above the client port, as in Redis.
 BUS_PORT_OFFSET = 10_000
+PORTS_TRIED_MAX = 100
 SECRET_BYTES = 32
 START_TIMEOUT_S = 30.0
 _START_POLL_S = 0.01
@@ -146,6 +147,17 @@ class LocalCluster:
                 return node
         ports = ", ".join(str(node.port) for node in self.nodes)
         raise LaunchError(f"no node of {self.directory} listens on port {port}; its ports are {ports}")
+
+    def next_port(self) -> int:
+        """next_port() -> the first port above the cluster's own that can be listened on, bus port included."""
+        highest = max(node.port for node in self.nodes)
+        for port in range(highest + 1, highest + PORTS_TRIED_MAX):
+            try:
+                require_free_ports(self.bind, port)
+            except LaunchError:
+                continue
+            return port
+        raise LaunchError(f"no port between {highest + 1} and {highest + PORTS_TRIED_MAX} is free; give --port")
 
     def add_node(self, port: int) -> LocalNode:
         """add_node(port) -> a further node with a directory of its own, not started yet."""
