@@ -209,11 +209,17 @@ class Database:
             self.modified(key)
 
     def expire(self, key: bytes) -> None:
-        """expire(key) deletes a key whose time has come, counts it, and propagates the deletion."""
-        self.remove(key)
-        self.keyspace.dirty -= 1  # a lazy deletion is propagated by itself, not with the command that met it
-        self.keyspace.expired_keys += 1
-        self.keyspace.on_expired(self, key)
+        """expire(key) deletes a key whose time has come, counts it, and propagates the deletion.
+
+        O(1): a large value is freed in small steps.
+        """
+        keyspace = self.keyspace
+        value = self.remove(key)
+        keyspace.dirty -= 1  # a lazy deletion is propagated by itself, not with the command that met it
+        keyspace.expired_keys += 1
+        keyspace.on_expired(self, key)
+        if type(value) is not bytes and keyspace.free_later is not None:
+            keyspace.free_later(value, 1)
 
     def flush(self, lazily: bool = False) -> int:
         """flush() -> how many keys there were; the database is empty now. WATCHed keys fail, as in FLUSHDB.
