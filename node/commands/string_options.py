@@ -87,11 +87,11 @@ def _parse_getex(args: list[bytes]) -> _Options:
     group="string",
 )
 def set_(client: Client, args: list[bytes]) -> bytes:
-    """SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL] -> OK | null | bulk
+    """SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL] -> OK | null | bulk
 
     Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.
     Complexity: O(1)
-    """
+    """  # noqa: E501 - COMMAND DOCS reads the syntax from one line
     if len(args) == 3:
         client.db.set(args[1], args[2])
         return b"+OK\r\n"
@@ -124,7 +124,7 @@ def _set_with_options(client: Client, args: list[bytes], options: _Options) -> b
 
 @command("getex", arity=-2, flags="write fast", keys=key("RW access update"), since="6.2.0", group="string")
 def getex(client: Client, args: list[bytes]) -> bytes:
-    """GETEX key [EX seconds | PX ms | EXAT unix-seconds | PXAT unix-ms | PERSIST] -> bulk | null
+    """GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST] -> bulk | null
 
     Returns the string value of a key after setting its expiration time.
     Complexity: O(1)
