@@ -128,7 +128,7 @@ def getex(client: Client, args: list[bytes]) -> bytes:
 
     Returns the string value of a key after setting its expiration time.
     Complexity: O(1)
-    """
+    """  # noqa: E501 - COMMAND DOCS reads the syntax from one line
     options = _parse_getex(args)
     name = args[1]
     db = client.db
