@@ -55,8 +55,13 @@ class Roles:
         )
 
     def _follow_claimant(self, heir_of: Node, claimant: Node | None) -> bool:
-        """Become a replica of `claimant`, who took the last slots of `heir_of`, where the rules want it."""
+        """Become a replica of `claimant`, who took the last slots of `heir_of`, where the rules want it.
+
+        The shard's own primary goes first: another shard may have taken slots of it too, by a reshard, and
+        its claim may have been the last to arrive.
+        """
         core = self._core
+        claimant = self._successor(heir_of) or claimant
         if claimant is None or claimant is core.myself or not claimant.is_primary or not claimant.owned:
             return False
         if not core.config.allow_replica_migration and claimant.record.shard_id != heir_of.record.shard_id:
@@ -66,6 +71,16 @@ class Roles:
         )
         self.set_primary(claimant)
         return True
+
+    def _successor(self, heir_of: Node) -> Node | None:
+        """The primary, other than `heir_of` itself, that serves slots in its shard."""
+        others = (
+            node
+            for node in self._core.nodes.values()
+            if node is not heir_of and node.is_primary and node.owned
+            if node.record.shard_id == heir_of.record.shard_id
+        )
+        return max(others, key=lambda node: node.config_epoch, default=None)
 
     def _follow_moved_slots(self) -> None:
         """A slot being moved keeps its partner when the partner's shard fails over to another node."""
