@@ -104,6 +104,9 @@ class Info:
         for command in _each_command(dispatcher.table):
             command.calls = command.nanoseconds = command.rejected = command.failed = 0
         server.reactor.cycles = server.reactor.busy_ns = 0
+        primary = server.replication.primary
+        primary.full_syncs = primary.partial_syncs = primary.partial_refused = 0
+        server.persistence.saves = server.persistence.forks = server.persistence.last_fork_us = 0
         for hook in self.on_reset:
             hook()
 

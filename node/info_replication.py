@@ -83,5 +83,6 @@ def replication_memory(server: Server) -> Fields:
     """replication_memory(server) -> what the backlog occupies, in the section `memory`."""
     backlog = server.replication.primary.backlog
     size = len(backlog) if backlog is not None else 0
-    pending = sum(len(link.pending) for link in server.replication.primary.links.values())
+    links = server.replication.primary.links.values()
+    pending = sum(len(link.pending) + len(link.client.out) for link in links)
     return {"mem_replication_backlog": size, "mem_total_replication_buffers": size + pending}

@@ -59,6 +59,8 @@ def server_fields(server: Server) -> Fields:
         "io_threads_active": 0,
         "python_version": platform.python_version(),
     }
+    if server.shutdown.in_progress:
+        fields["shutdown_in_milliseconds"] = max(0, server.shutdown.deadline_ms - server.clock.now_ms)
     listeners = []
     if config.port:
         addresses = "".join(f",bind={address}" for address in config.bind)
@@ -73,7 +75,7 @@ def clients_fields(server: Server) -> Fields:
     """clients_fields(server) -> the section `clients`."""
     clients = [*server.clients.values()]
     pauses = server.blocking.pauses
-    parked = [client for client in clients if client.parked is not None and client.parked.kind != "pause"]
+    parked = [client for client in clients if client.parked is not None]
     return {
         "connected_clients": sum(client_type(client) != "replica" for client in clients),
         "cluster_connections": 0,

@@ -69,9 +69,8 @@ class Listeners:
         """open() raises ListenError if a port is taken, or if nothing could be bound at all."""
         config = self._server.config
         if config.port:
-            addresses = config.bind or ["*", "-::*"]
-            opened = [self._open_tcp(address, config.port) for address in addresses]
-            if not any(opened):
+            opened = [self._open_tcp(address, config.port) for address in config.bind]
+            if opened and not any(opened):
                 raise ListenError(f"Failed listening on port {config.port} (TCP), aborting.")
         if config.unixsocket:
             self._open_unix(config.unixsocket, config.unixsocketperm)

@@ -105,13 +105,29 @@ class Shutdown:
         late = self._server.clock.now_ms >= self.deadline_ms
         if not late and not self._replicas_have_all():
             return
-        if late:
-            log.warning("Lagging replicas remain; shutting down all the same.")
         if not self._finish(options):
             self._give_up()
 
+    def _log_replicas(self) -> None:
+        links = [*self._server.replication.primary.links.values()]
+        offset = self._server.journal.offset
+        lagging = [link for link in links if link.ack_offset != offset]
+        for link in lagging:
+            host, port = link.address
+            log.info(
+                "Lagging replica %s:%d reported offset %d behind master.",
+                host,
+                port,
+                offset - link.ack_offset,
+            )
+        if links:
+            log.info(
+                "%d of %d replicas are in sync when shutting down.", len(links) - len(lagging), len(links)
+            )
+
     def _finish(self, options: Options) -> bool:
         server = self._server
+        self._log_replicas()
         save = False if server.loading else options.save
         if not server.persistence.prepare_shutdown(save) and not options.force:
             log.warning("Errors trying to shut down the server. Check the logs for more information.")
