@@ -39,6 +39,7 @@ class _Candidacy:
     """One attempt to be elected. `epoch` is 0 until votes were asked for."""
 
     start_at_ms: float
+    rank: int = 0
     epoch: int = 0
     granted: dict[str, None] = field(default_factory=dict)
     refused: dict[str, None] = field(default_factory=dict)
@@ -110,6 +111,7 @@ class Election:
             if now_ms >= self._not_before_ms:
                 self._schedule()
         elif not candidacy.epoch:
+            self._update_rank(candidacy)
             if now_ms >= candidacy.start_at_ms or self._knows_it_is_best():
                 self._request(candidacy)
         elif now_ms >= candidacy.give_up_at_ms:
@@ -178,9 +180,17 @@ class Election:
                 core.send_to(sibling, Kind.GOSSIP, (), ((int(RumorKind.FAIL), raw, primary.record.version),))
             if not self._knows_it_is_best():
                 jitter_ms = core.rng.random() * JITTER_MS
-                candidacy.start_at_ms = now_ms + RANK_WAIT_MS + self._rank() * RANK_DELAY_MS + jitter_ms
+                candidacy.start_at_ms = now_ms + RANK_WAIT_MS + jitter_ms
+                self._update_rank(candidacy)
                 return
         self._request(candidacy)
+
+    def _update_rank(self, candidacy: _Candidacy) -> None:
+        """Siblings that turn out to have more data go first."""
+        rank = self._rank() if self._manual is None else 0
+        if rank > candidacy.rank:
+            candidacy.start_at_ms += (rank - candidacy.rank) * RANK_DELAY_MS
+            candidacy.rank = rank
 
     def _request(self, candidacy: _Candidacy) -> None:
         core = self._core

@@ -1,0 +1,229 @@
+"""Operators' requests: Redis's rules and Redis's texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from pyredis_cluster.gossip import bitmap, operations
+from pyredis_cluster.gossip.core import ClusterCore
+from pyredis_cluster.gossip.effects import BecomePrimary, BecomeReplica, DropData, Persist, SlotsLost
+from pyredis_cluster.gossip.errors import ClusterError
+from pyredis_cluster.gossip.messages import Kind, RumorKind
+
+from .cores import Bench, address, of_type, record
+
+A, B, C = ("1" * 40, "2" * 40, "3" * 40)
+NOW = 1000.0
+
+
+def three() -> Bench:
+    """Node 1 (this one, slots 0-99), node 2 (slots 100-199), node 3, a replica of 2."""
+    return Bench(
+        record(1, slots=bitmap.range_mask(0, 99), config_epoch=1),
+        record(2, slots=bitmap.range_mask(100, 199), config_epoch=2),
+        record(3, primary_id=B, shard_id="2" * 40),
+    )
+
+
+def replica() -> Bench:
+    return Bench(
+        record(1, primary_id=B, shard_id="2" * 40), record(2, slots=bitmap.ALL_SLOTS, config_epoch=2)
+    )
+
+
+Operation = Callable[[ClusterCore], object]
+
+
+@pytest.mark.parametrize(
+    ("operation", "text"),
+    [
+        (lambda core: operations.add_slots(core, [150], NOW), "Slot 150 is already busy"),
+        (lambda core: operations.add_slots(core, [300, 300], NOW), "Slot 300 specified multiple times"),
+        (lambda core: operations.del_slots(core, [300], NOW), "Slot 300 is already unassigned"),
+        (lambda core: operations.forget(core, "f" * 40, NOW), f"Unknown node {'f' * 40}"),
+        (lambda core: operations.forget(core, A, NOW), "I tried hard but I can't forget myself..."),
+        (lambda core: operations.failover(core, "", NOW), "You should send CLUSTER FAILOVER to a replica"),
+        (
+            lambda core: operations.meet(core, "localhost", 1, None, NOW),
+            "Invalid node address specified: localhost:1",
+        ),
+        (
+            lambda core: operations.meet(core, "1.2.3.4", 0, None, NOW),
+            "Invalid node address specified: 1.2.3.4:0",
+        ),
+        (lambda core: operations.set_slot_migrating(core, 150, B), "I'm not the owner of hash slot 150"),
+        (
+            lambda core: operations.set_slot_migrating(core, 1, "f" * 40),
+            f"I don't know about node {'f' * 40}",
+        ),
+        (lambda core: operations.set_slot_migrating(core, 1, C), "Target node is not a master"),
+        (lambda core: operations.set_slot_importing(core, 1, B), "I'm already the owner of hash slot 1"),
+        (
+            lambda core: operations.set_slot_node(core, 1, B, keys=3, now_ms=NOW),
+            "Can't assign hashslot 1 to a different node while I still hold keys for this hash slot.",
+        ),
+        (
+            lambda core: operations.set_slot_node(core, 1, C, keys=0, now_ms=NOW),
+            "Target node is not a master",
+        ),
+        (
+            lambda core: operations.set_config_epoch(core, 3, NOW),
+            "The user can assign a config epoch only when the node does not know any other node.",
+        ),
+        (
+            lambda core: operations.replicate(core, B, has_keys=False, now_ms=NOW),
+            "To set a master the node must be empty and without assigned slots.",
+        ),
+        (lambda core: operations.replicate(core, A, has_keys=False, now_ms=NOW), "Can't replicate myself"),
+        (
+            lambda core: operations.replicate(core, C, has_keys=False, now_ms=NOW),
+            "I can only replicate a master, not a replica.",
+        ),
+        (
+            lambda core: operations.reset(core, hard=False, has_keys=True, now_ms=NOW),
+            "CLUSTER RESET can't be called with master nodes containing keys",
+        ),
+        (
+            lambda core: operations.flush_slots(core, has_keys=True, now_ms=NOW),
+            "DB must be empty to perform CLUSTER FLUSHSLOTS.",
+        ),
+    ],
+)
+def test_a_primary_refuses_with_redis_texts_and_changes_nothing(operation: Operation, text: str) -> None:
+    bench = three()
+    before = (bench.core.digest, bench.core.current_epoch)
+    with pytest.raises(ClusterError) as caught:
+        operation(bench.core)
+    assert str(caught.value) == text
+    assert (bench.core.digest, bench.core.current_epoch) == before
+    assert not of_type(bench.effects(), Persist)
+
+
+@pytest.mark.parametrize(
+    ("operation", "text"),
+    [
+        (lambda core: operations.set_slot_stable(core, 1), "Please use SETSLOT only with masters."),
+        (lambda core: operations.forget(core, B, NOW), "Can't forget my master!"),
+    ],
+)
+def test_a_replica_refuses_with_redis_texts(operation: Operation, text: str) -> None:
+    with pytest.raises(ClusterError) as caught:
+        operation(replica().core)
+    assert str(caught.value) == text
+
+
+def test_meet_invites_until_somebody_answers() -> None:
+    bench = Bench(record(1))
+    operations.meet(bench.core, "10.0.0.2", 7000, None, NOW)
+    (invitation,) = bench.sent(Kind.MEET)
+    assert invitation.address == address(2)
+    bench.receive(2, Kind.MEET_PONG, invitation.message.body[0], "10.0.0.1", record(2).packed)
+    assert B in bench.core.nodes
+    bench.pass_time(1000)
+    assert bench.core.stats.sent[Kind.MEET] == 1
+
+
+def test_a_node_learns_its_address_from_the_invitation() -> None:
+    bench = Bench(record(1, ip=""))
+    bench.receive(2, Kind.MEET, 5, "10.9.9.9", record(2).packed)
+    assert bench.core.myself.record.ip == "10.9.9.9"
+
+
+def test_forget_is_told_to_all_and_lasts_a_minute() -> None:
+    bench = three()
+    operations.forget(bench.core, C, NOW)
+    (news, *_) = bench.sent(Kind.GOSSIP)
+    assert (RumorKind.FORGET, bytes.fromhex(C)) in news.message.rumors
+    bench.core.merge(record(3, primary_id=B))
+    assert C not in bench.core.nodes
+    operations.forget(bench.core, C, NOW)
+    bench.core.advance(NOW + 60_001)
+    bench.core.merge(record(3, primary_id=B))
+    assert C in bench.core.nodes
+
+
+def test_replicate_gives_up_the_primary_role_and_follows() -> None:
+    bench = Bench(record(1), record(2, slots=1))
+    operations.replicate(bench.core, B, has_keys=False, now_ms=NOW)
+    effects = bench.effects()
+    assert of_type(effects, BecomeReplica) == [BecomeReplica(B, "10.0.0.2", 7000)]
+    assert isinstance(effects[0], Persist)
+    assert bench.core.myself.record.shard_id == "2" * 40
+
+
+def test_takeover_needs_no_votes() -> None:
+    bench = replica()
+    operations.failover(bench.core, "takeover", NOW)
+    effects = bench.effects()
+    assert of_type(effects, BecomePrimary) == [BecomePrimary(B)]
+    assert bench.core.myself.owned == bitmap.ALL_SLOTS
+    assert bench.core.myself.config_epoch == bench.core.current_epoch > 2
+
+
+def test_the_importing_node_claims_a_slot_under_a_new_epoch() -> None:
+    bench = three()
+    operations.set_slot_importing(bench.core, 150, B)
+    operations.set_slot_node(bench.core, 150, A, keys=0, now_ms=NOW)
+    assert bench.core.slot_map.owners[150] is bench.core.myself
+    assert bench.core.myself.config_epoch == 3
+    assert not bench.core.slot_map.importing
+
+
+def test_the_source_serves_the_slot_no_more_and_drops_its_claim_when_the_target_has_spoken() -> None:
+    bench = three()
+    core = bench.core
+    operations.set_slot_migrating(core, 5, B)
+    operations.set_slot_node(core, 5, B, keys=0, now_ms=NOW)
+    assert core.slot_map.owners[5] is core.nodes[B]
+    assert core.myself.record.slots >> 5 & 1, "still claimed, so that no node sees the slot without an owner"
+    bench.effects()
+    core.merge(record(2, version=2, slots=bitmap.range_mask(100, 199) | 1 << 5, config_epoch=3))
+    assert not core.myself.record.slots >> 5 & 1
+    assert of_type(bench.effects(), SlotsLost) == [SlotsLost(1 << 5)]
+    assert 5 not in core.slot_map.migrating
+
+
+def test_deleting_a_foreign_slot_and_adding_it_with_a_bump_takes_it_over() -> None:
+    bench = three()
+    operations.del_slots(bench.core, [150], NOW)
+    operations.add_slots(bench.core, [150], NOW)
+    assert operations.bump_epoch(bench.core, NOW)
+    bench.core.merge(record(2, version=2, slots=bitmap.range_mask(100, 199), config_epoch=2))
+    assert bench.core.slot_map.owners[150] is bench.core.myself
+
+
+def test_bumpepoch_keeps_the_greatest_epoch() -> None:
+    bench = three()
+    assert operations.bump_epoch(bench.core, NOW)
+    assert bench.core.myself.config_epoch == 3
+    assert not operations.bump_epoch(bench.core, NOW)
+
+
+def test_a_soft_reset_keeps_the_id_and_a_hard_one_does_not() -> None:
+    bench = replica()
+    operations.reset(bench.core, hard=False, has_keys=True, now_ms=NOW)
+    effects = bench.effects()
+    assert of_type(effects, BecomePrimary) and of_type(effects, DropData)
+    assert [*bench.core.nodes] == [A]
+    operations.reset(bench.core, hard=True, has_keys=False, now_ms=NOW)
+    assert A not in bench.core.nodes
+    assert bench.core.myself.id in bench.core.nodes
+    assert (bench.core.current_epoch, bench.core.myself.config_epoch) == (0, 0)
+    assert bench.core.digest == bench.core.myself.digest
+
+
+def test_a_handover_moves_all_its_slots_at_once() -> None:
+    source, target = (
+        three(),
+        Bench(
+            record(2, slots=bitmap.range_mask(100, 199), config_epoch=2),
+            record(1, slots=bitmap.range_mask(0, 99), config_epoch=1),
+        ),
+    )
+    slots = bitmap.range_mask(10, 19)
+    operations.claim_slots(target.core, slots, NOW)
+    operations.cede_slots(source.core, slots, B, NOW)
+    assert all(source.core.slot_map.owners[slot] is source.core.nodes[B] for slot in range(10, 20))
+    source.core.merge(target.core.myself.record)
+    assert source.core.myself.record.slots == bitmap.range_mask(0, 99) & ~slots
