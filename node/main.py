@@ -44,7 +44,6 @@ async def _serve(server: Server) -> int:
                 )
 
     server.tasks.append(stop_on_signal)
-    log.info("Server initialized")
     return await server.run(on_ready=lambda: log.info("Ready to accept connections tcp"))
 
 

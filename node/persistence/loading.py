@@ -20,17 +20,17 @@ READ_BYTES: Final = 1 << 18
 
 def load_entries(
     keyspace: Keyspace, entries: Iterable[Entry], *, expired_before_ms: int | None = None, may_replace: bool = False
-) -> int:
-    """load_entries(keyspace, entries) -> how many keys were left out because their time had come. O(entries).
+) -> list[tuple[int, bytes]]:
+    """load_entries(keyspace, entries) -> (database, key) of those that were left out as expired. O(entries).
 
     With `expired_before_ms` (a primary's clock) such keys are left out. A key that is there already is
     replaced if `may_replace`; else it raises RdbFormatError, for a snapshot holds each key once.
     """
     databases = keyspace.databases
-    expired = 0
+    expired: list[tuple[int, bytes]] = []
     for index, key, value, expiry_ms in entries:
         if expiry_ms is not None and expired_before_ms is not None and expiry_ms < expired_before_ms:
-            expired += 1
+            expired.append((index, key))
             continue
         database = databases[index]
         size = database.size
@@ -60,7 +60,8 @@ class FileLoad:
     ) -> None:
         self.reader = SnapshotReader(limits, len(keyspace.databases), verify_checksum=verify_checksum)
         self.keys_loaded = 0
-        self.keys_expired = 0
+        self.expired: list[tuple[int, bytes]] = []
+        """(database, key) of what was left out because its time had come."""
         self.bytes_total = 0
         self.bytes_loaded = 0
         self.started_ms = keyspace.clock.now_ms
@@ -85,8 +86,8 @@ class FileLoad:
                     expired_before_ms=self._expired_before_ms,
                     may_replace=self._may_replace,
                 )
-                self.keys_loaded += len(entries) - expired
-                self.keys_expired += expired
+                self.keys_loaded += len(entries) - len(expired)
+                self.expired += expired
                 yield len(entries)
 
     def run(self) -> None:

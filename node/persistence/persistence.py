@@ -271,15 +271,15 @@ class Persistence:
             for keys in load.steps():
                 await trio.sleep(max(0, keys * self.server.config.key_load_delay) / 1e6)
         except (OSError, RdbFormatError) as error:
-            text = f"{self.rdb_path}: {error}. Terminating server after rdb file reading failure."
-            raise LoadError(text) from error
+            log.warning("%s: %s. Terminating server after rdb file reading failure.", self.rdb_path, error)
+            raise LoadError("Fatal error loading the DB, check server logs. Exiting.") from error
         finally:
             self.loading = None
         dispatcher.open_gate("loading")
         self._loaded(load)
         self.data_replaced()
         log.info("DB loaded from disk: %.3f seconds", (time.monotonic_ns() - started_ns) / 1e9)
-        self._restore_history(load.reader.aux)
+        self._restore_history(load)
 
     def _file_load(self, *, may_replace: bool = False) -> FileLoad:
         config = self.server.config
@@ -296,20 +296,26 @@ class Persistence:
 
     def _loaded(self, load: FileLoad) -> None:
         self.keys_loaded = load.keys_loaded
-        self.keys_expired = load.keys_expired
+        self.keys_expired = len(load.expired)
         log_metadata(load.reader, self.server.clock.now_ms)
         skipped = load.reader.empty_keys_skipped
-        text = f"Done loading RDB, keys loaded: {load.keys_loaded}, keys expired: {load.keys_expired}"
+        text = f"Done loading RDB, keys loaded: {load.keys_loaded}, keys expired: {self.keys_expired}"
         log.info("%s%s.", text, f", empty keys skipped: {skipped}" if skipped else "")
 
-    def _restore_history(self, aux: dict[bytes, bytes]) -> None:
-        """A file that names the history it belongs to lets this node, or its replicas, go on from there."""
+    def _restore_history(self, load: FileLoad) -> None:
+        """A file that names the history it belongs to lets this node, or its replicas, go on from there.
+
+        The replicas still hold the keys that expired meanwhile: they are deleted in the journal.
+        """
+        aux = load.reader.aux
         replid = aux.get(b"repl-id", b"")
         offset = aux.get(b"repl-offset", b"")
         database = aux.get(b"repl-stream-db", b"0")
         in_range = database.isdigit() and int(database) < len(self.server.keyspace.databases)
         if len(replid) == 40 and replid.isalnum() and offset.isdigit() and in_range:
             self.server.replication.restore(replid.decode(), int(offset), int(database))
+            for index, key in load.expired:
+                self.server.journal.append(index, [b"DEL", key])
 
     def data_replaced(self) -> None:
         """data_replaced(): the keyspace is as it was saved or received; nothing is to be saved."""

@@ -249,10 +249,10 @@ def test_a_primary_leaves_out_what_has_expired_and_keeps_the_count(node: Any) ->
     database = node.server.keyspace.databases[0]
     entries = SnapshotReader(node.server.config, 16).feed(Path("dump.rdb").read_bytes())
     later_ms = node.server.clock.now_ms + 1001
-    assert load_entries(node.server.keyspace, entries, expired_before_ms=later_ms) == 1
+    assert load_entries(node.server.keyspace, entries, expired_before_ms=later_ms) == [(0, b"a")]
     assert [*database.keys()] == [b"b"]
     database.flush()
-    assert load_entries(node.server.keyspace, entries) == 0
+    assert load_entries(node.server.keyspace, entries) == []
     assert sorted(database.keys()) == [b"a", b"b"]
 
 
@@ -350,3 +350,17 @@ def test_a_replica_s_file_names_the_database_that_its_stream_has_selected(node: 
     reader.feed(Path("dump.rdb").read_bytes())
     assert reader.aux[b"repl-stream-db"] == b"3"
     replication.promote()
+
+
+def test_keys_that_expired_before_a_restart_are_deleted_in_the_restored_history(node: Any) -> None:
+    node.server.replication.primary.open_backlog()
+    node.ask("SET", "a", "1", "PX", 1000)
+    node.ask("SAVE")
+    offset = node.server.journal.offset
+    node.server.keyspace.flush()
+    node.propagated()
+    node.advance(1001)
+    trio.run(node.server.persistence.load)
+    assert node.server.persistence.keys_expired == 1
+    assert node.propagated() == [[b"DEL", b"a"]]
+    assert node.server.journal.offset > offset
