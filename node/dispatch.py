@@ -94,20 +94,21 @@ class Dispatcher:
     def run(self, client: Client, commands: list[list[bytes]]) -> int:
         """run(client, commands) -> how many of them were run; fewer when the client was parked or is closing.
 
-        Replies are appended to `client.out`.
+        Replies are appended to `client.out`. Equal commands in a row are counted and timed together: their
+        statistics are up to date when another command begins.
         """
-        server = self.server
-        keyspace = server.keyspace
+        keyspace = self.server.keyspace
+        journal = self.server.journal
         table = self.table.by_name
         out = client.out
         router = self.router
         served = router.served if router is not None else None
         before = keyspace.dirty
-        done = 0
+        timed: Command | None = None
+        done = counted = 0
         started_ns = perf_counter_ns()
         client.running = True
         for args in commands:
-            done += 1
             command = table.get(args[0])
             if (
                 command is None
@@ -121,10 +122,17 @@ class Dispatcher:
                     and not (command.single_key and served[key_slot(args[command.single_key])])
                 )
             ):
+                if timed is not None:
+                    started_ns = timed.count(done - counted, started_ns)
+                counted = done
                 reply = self._admit(client, args)
-                command = client.command
+                timed = client.command
             else:
-                client.command = command
+                if command is not timed:
+                    if timed is not None:
+                        started_ns = timed.count(done - counted, started_ns)
+                    counted = done
+                    client.command = timed = command
                 try:
                     reply = command.function(client, args)
                 except CommandError as error:
@@ -133,21 +141,18 @@ class Dispatcher:
                 except Exception:
                     client.propagated = None
                     reply = self._crashed(command, args)
+            done += 1
             if keyspace.dirty != before:
-                if client.command is not None:
+                if timed is not None and (journal.active or keyspace.ready or client.propagated is not None):
                     self._changed(client, args)
                 before = keyspace.dirty
-            if command is not None:
-                now_ns = perf_counter_ns()
-                command.calls += 1
-                command.nanoseconds += now_ns - started_ns
-                started_ns = now_ns
             if reply:
                 out += reply
             elif client.guard & (GUARD_PARKED | GUARD_CLOSING):
-                if command is not None and client.parked is not None:
-                    command.calls -= 1  # it counts when it ends
                 break
+        if timed is not None:
+            # A parked command counts when it ends.
+            timed.count(done - counted - (client.parked is not None), started_ns)
         client.running = False
         client.last_command = client.command or client.last_command
         self.commands_processed += done
@@ -192,6 +197,8 @@ class Dispatcher:
                     raise error
             if command.gates & self.gates:
                 self._check_gates(client, command)
+            if command.name == "exec" and self.gates:
+                self._check_transaction(client)
             if client.transaction is not None and command.name not in NO_MULTI:
                 return self._queue(client, client.transaction, command, args)
         except CommandError as error:
@@ -209,6 +216,20 @@ class Dispatcher:
                 error = check(client, command)
                 if error is not None:
                     raise error
+
+    def _check_transaction(self, client: Client) -> None:
+        """EXEC is refused as a whole where one of its commands would be (Redis: execCommandAbort)."""
+        transaction = client.transaction
+        if transaction is None or transaction.aborted:
+            return
+        for command, _ in transaction.commands:
+            try:
+                if command.gates & self.gates:
+                    self._check_gates(client, command)
+            except CommandError as error:
+                transaction_guard(client, None)
+                client.drop_watches()
+                raise CommandError(f"Transaction discarded because of: {error}", "EXECABORT") from error
 
     def _queue(self, client: Client, transaction: Transaction, command: Command, args: list[bytes]) -> bytes:
         if "no_multi" in command.flags:
@@ -263,7 +284,7 @@ class Dispatcher:
         effects: list[tuple[int, list[bytes]]] = []
         self._effects = effects
         try:
-            replies = [self._transact_one(client, command, args) for command, args in commands]
+            replies = [self.call(client, command, args) for command, args in commands]
         finally:
             self._effects = None
         self.server.journal.append_transaction(effects)
@@ -273,14 +294,6 @@ class Dispatcher:
         if keyspace.ready:
             self.server.blocking.serve_ready()
         return replies
-
-    def _transact_one(self, client: Client, command: Command, args: list[bytes]) -> bytes:
-        if command.gates & self.gates:
-            try:
-                self._check_gates(client, command)
-            except CommandError as error:
-                return self._rejected(args, error)
-        return self.call(client, command, args)
 
     # -- errors
 

@@ -57,6 +57,31 @@ class Watch:
         if database.is_expired(key):
             self._expired_before.add((database, key))
 
+    def touched(self, database: Database, key: bytes) -> None:
+        """touched(database, key): the key changed. That an expired key is deleted is no change to who saw it so."""
+        if (database, key) in self._expired_before:
+            self._expired_before.discard((database, key))
+            if database.peek(key) is None:
+                return
+        self.failed = True
+
+    def replaced(self, database: Database, key: bytes, replacement: Database | None) -> None:
+        """replaced(database, key, replacement): all keys go, those of `replacement` come (touchAllWatchedKeysInDb)."""
+        was, comes = database.peek(key) is not None, replacement is not None and replacement.peek(key) is not None
+        if not was and not comes:
+            return
+        comes_expired = comes and replacement is not None and replacement.is_expired(key)
+        if was and (database, key) in self._expired_before:
+            if not comes:
+                self._expired_before.discard((database, key))
+                return
+            if comes_expired:
+                return
+        elif not was and comes_expired:
+            self._expired_before.add((database, key))
+            return
+        self.failed = True
+
     def failed_or_expired(self) -> bool:
         """failed_or_expired() -> whether a watched key changed, or expired since it is watched."""
         return self.failed or any(
@@ -159,7 +184,7 @@ class Database:
         keyspace.dirty += 1
         if self.watched and key in self.watched:
             for watch in self.watched[key]:
-                watch.failed = True
+                watch.touched(self, key)
         if self.blocked and key in self.blocked:
             keyspace.ready[self.index, key] = None
 
@@ -228,9 +253,8 @@ class Database:
         """
         removed = self.size
         for key, watches in self.watched.items():
-            if self.peek(key) is not None:
-                for watch in watches:
-                    watch.failed = True
+            for watch in watches:
+                watch.replaced(self, key, None)
         if lazily and removed and self.keyspace.free_later is not None:
             self.keyspace.free_later([*filter(None, self.slots)], removed)
             self.keyspace.free_later(self.expires, 0)
@@ -242,11 +266,10 @@ class Database:
 
     def swap_contents(self, other: Database) -> None:
         """swap_contents(other) exchanges keys and times; watchers of keys that exist on either side fail."""
-        for database in (self, other):
+        for database, replacement in ((self, other), (other, self)):
             for key, watches in database.watched.items():
-                if self.peek(key) is not None or other.peek(key) is not None:
-                    for watch in watches:
-                        watch.failed = True
+                for watch in watches:
+                    watch.replaced(database, key, replacement)
         self.slots, other.slots = other.slots, self.slots
         self.expires, other.expires = other.expires, self.expires
         self.size, other.size = other.size, self.size
