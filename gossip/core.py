@@ -131,7 +131,7 @@ class ClusterCore:
             raise Dropped("unknown_sender")
         sender.source = source
         sender.offset = message.offset
-        sender.offset_at_ms = now_ms
+        sender.offset_at_ms = sender.heard_at_ms = now_ms
         if message.epoch > self.current_epoch:
             self.current_epoch = message.epoch
             self.persist_lazily()
@@ -348,6 +348,8 @@ class ClusterCore:
             if self.membership.is_blacklisted(record.id):
                 return
             node = self.add_node(record)
+            if len(self.nodes) <= EAGER_ALL_MAX:
+                self.detector.probe(node)
             self._merged(node, record, node.owned)
         elif record.supersedes(node.record):
             changed = self._replace_record(node, record)

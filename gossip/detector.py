@@ -234,7 +234,7 @@ class Detector:
     def on_refused(self, address: Address) -> None:
         """The host at `address` answers that nobody listens there.
 
-        That means death for a member this node has spoken to since it started; one that it has not yet heard
+        That means death for a member this node has heard since it started; one that it has not
         may simply not have been started yet, and only its silence counts.
         """
         for subject in self._core.nodes.values():
@@ -242,7 +242,7 @@ class Detector:
                 break
         else:
             return
-        if subject.contact_at_ms is None:
+        if subject.heard_at_ms is None:
             return
         if subject.unanswered_since_ms is None:
             self.probe(subject)

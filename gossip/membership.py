@@ -95,6 +95,7 @@ class Membership:
         core.merge(record)
         node = core.nodes[record.id]
         node.source = source
+        node.heard_at_ms = core.now_ms
         if message.kind == Kind.MEET:
             core.send(source, Kind.MEET_PONG, (nonce, source[0], self._introduction()))
         else:

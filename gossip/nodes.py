@@ -118,6 +118,8 @@ class Node:
     failed_at_ms: float | None = None
     source: Address | None = None
     """Where its last datagram came from; used until it knows its own address."""
+    heard_at_ms: float | None = None
+    """When the last datagram came from it, of whatever kind."""
     contact_at_ms: float | None = None
     """When it last answered a probe of ours, directly."""
     confirmed_at_ms: float | None = None
