@@ -108,6 +108,18 @@ def memory_overhead(server: Server) -> dict[str, int]:
     }
 
 
+_NO_SCRIPTS = {
+    **dict.fromkeys(("used_memory_lua", "used_memory_vm_eval"), 0),
+    "used_memory_lua_human": human_bytes(0),
+    **dict.fromkeys(("used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions"), 0),
+    **dict.fromkeys(("number_of_libraries", "used_memory_vm_functions", "used_memory_vm_total"), 0),
+    "used_memory_vm_total_human": human_bytes(0),
+    **dict.fromkeys(("used_memory_functions", "used_memory_scripts"), 0),
+    "used_memory_scripts_human": human_bytes(0),
+}
+"""The section `memory` of a node without scripts and functions."""
+
+
 def memory_fields(server: Server) -> Fields:
     """memory_fields(server) -> the section `memory`."""
     config = server.config
@@ -117,7 +129,7 @@ def memory_fields(server: Server) -> Fields:
     overhead = memory_overhead(server)
     dataset = max(0, used - overhead["total"])
     above_startup = max(1, used - overhead["startup"])
-    fields: Fields = {
+    return {
         "used_memory": used,
         "used_memory_human": human_bytes(used),
         "used_memory_rss": resident,
@@ -134,28 +146,7 @@ def memory_fields(server: Server) -> Fields:
         "allocator_resident": used,
         "total_system_memory": system_memory_bytes(),
         "total_system_memory_human": human_bytes(system_memory_bytes()),
-    }
-    for name in ("used_memory_lua", "used_memory_vm_eval"):
-        fields[name] = 0
-    fields["used_memory_lua_human"] = human_bytes(0)
-    for name in (
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-    ):
-        fields[name] = 0
-    fields |= {
-        "used_memory_vm_functions": 0,
-        "used_memory_vm_total": 0,
-        "used_memory_vm_total_human": human_bytes(0),
-    }
-    fields |= {
-        "used_memory_functions": 0,
-        "used_memory_scripts": 0,
-        "used_memory_scripts_human": human_bytes(0),
-    }
-    return fields | {
+        **_NO_SCRIPTS,
         "maxmemory": config.maxmemory,
         "maxmemory_human": human_bytes(config.maxmemory),
         "maxmemory_policy": config.maxmemory_policy,

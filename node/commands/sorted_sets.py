@@ -78,7 +78,7 @@ def nested_pairs(client: Client, members: Sequence[bytes], scores: Sequence[floa
     keys=key("RW update"),
     categories="sortedset",
     since="1.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zadd(client: Client, args: list[bytes]) -> bytes:
     """ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...] -> added
@@ -201,7 +201,7 @@ def _add(client: Client, args: list[bytes], options: _AddOptions) -> bytes:
     keys=key("RW access update"),
     categories="sortedset",
     since="1.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zincrby(client: Client, args: list[bytes]) -> bytes:
     """ZINCRBY key increment member -> the new score
@@ -233,7 +233,7 @@ def zincrby(client: Client, args: list[bytes]) -> bytes:
     keys=key("RW delete"),
     categories="sortedset",
     since="1.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zrem(client: Client, args: list[bytes]) -> bytes:
     """ZREM key member [member ...] -> how many were removed
@@ -263,7 +263,7 @@ def zrem(client: Client, args: list[bytes]) -> bytes:
     keys=key("RO"),
     categories="sortedset",
     since="1.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zcard(client: Client, args: list[bytes]) -> bytes:
     """ZCARD key -> how many members
@@ -283,7 +283,7 @@ def zcard(client: Client, args: list[bytes]) -> bytes:
     keys=key("RO access"),
     categories="sortedset",
     since="1.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zscore(client: Client, args: list[bytes]) -> bytes:
     """ZSCORE key member -> the score or null
@@ -304,7 +304,7 @@ def zscore(client: Client, args: list[bytes]) -> bytes:
     keys=key("RO access"),
     categories="sortedset",
     since="6.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zmscore(client: Client, args: list[bytes]) -> bytes:
     """ZMSCORE key member [member ...] -> an array of scores and nulls
@@ -348,7 +348,7 @@ def _rank(client: Client, args: list[bytes], reverse: bool) -> bytes:
     keys=key("RO access"),
     categories="sortedset",
     since="2.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zrank(client: Client, args: list[bytes]) -> bytes:
     """ZRANK key member [WITHSCORE] -> the position from 0, or null
@@ -367,7 +367,7 @@ def zrank(client: Client, args: list[bytes]) -> bytes:
     keys=key("RO access"),
     categories="sortedset",
     since="2.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zrevrank(client: Client, args: list[bytes]) -> bytes:
     """ZREVRANK key member [WITHSCORE] -> the position from 0, or null
@@ -407,7 +407,7 @@ def _sample(client: Client, zset: SortedSet, count: int) -> list[bytes]:
     keys=key("RO access"),
     categories="sortedset",
     since="6.2.0",
-    group="sorted_set",
+    group="sorted-set",
     tips=("nondeterministic_output",),
 )
 def zrandmember(client: Client, args: list[bytes]) -> bytes:
@@ -445,7 +445,7 @@ def zrandmember(client: Client, args: list[bytes]) -> bytes:
     keys=key("RO access"),
     categories="sortedset",
     since="2.8.0",
-    group="sorted_set",
+    group="sorted-set",
     tips=("nondeterministic_output",),
 )
 def zscan(client: Client, args: list[bytes]) -> bytes:

@@ -187,7 +187,7 @@ _STORED = (*key("OW update"), KeySpec("RO access", 2, keynum=(0, 1, 1)))
     keys=_INPUTS,
     categories="sortedset",
     since="6.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zunion(client: Client, args: list[bytes]) -> bytes:
     """ZUNION numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES] -> array
@@ -207,7 +207,7 @@ def zunion(client: Client, args: list[bytes]) -> bytes:
     keys=_INPUTS,
     categories="sortedset",
     since="6.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zinter(client: Client, args: list[bytes]) -> bytes:
     """ZINTER numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES] -> array
@@ -227,7 +227,7 @@ def zinter(client: Client, args: list[bytes]) -> bytes:
     keys=_INPUTS,
     categories="sortedset",
     since="6.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zdiff(client: Client, args: list[bytes]) -> bytes:
     """ZDIFF numkeys key [key ...] [WITHSCORES] -> array of members
@@ -247,7 +247,7 @@ def zdiff(client: Client, args: list[bytes]) -> bytes:
     keys=_INPUTS,
     categories="sortedset",
     since="7.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zintercard(client: Client, args: list[bytes]) -> bytes:
     """ZINTERCARD numkeys key [key ...] [LIMIT limit] -> how many members
@@ -268,7 +268,7 @@ def zintercard(client: Client, args: list[bytes]) -> bytes:
     keys=_STORED,
     categories="sortedset",
     since="2.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zunionstore(client: Client, args: list[bytes]) -> bytes:
     """ZUNIONSTORE destination numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE <SUM | MIN | MAX>] -> size
@@ -287,7 +287,7 @@ def zunionstore(client: Client, args: list[bytes]) -> bytes:
     keys=_STORED,
     categories="sortedset",
     since="2.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zinterstore(client: Client, args: list[bytes]) -> bytes:
     """ZINTERSTORE destination numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE <SUM | MIN | MAX>] -> size
@@ -306,7 +306,7 @@ def zinterstore(client: Client, args: list[bytes]) -> bytes:
     keys=_STORED,
     categories="sortedset",
     since="6.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zdiffstore(client: Client, args: list[bytes]) -> bytes:
     """ZDIFFSTORE destination numkeys key [key ...] -> size

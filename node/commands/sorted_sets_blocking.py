@@ -62,7 +62,7 @@ def _pop(client: Client, args: list[bytes], lowest: bool) -> bytes:
     keys=key("RW access delete"),
     categories="sortedset",
     since="5.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zpopmin(client: Client, args: list[bytes]) -> bytes:
     """ZPOPMIN key [count] -> array of member and score
@@ -82,7 +82,7 @@ def zpopmin(client: Client, args: list[bytes]) -> bytes:
     keys=key("RW access delete"),
     categories="sortedset",
     since="5.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zpopmax(client: Client, args: list[bytes]) -> bytes:
     """ZPOPMAX key [count] -> array of member and score
@@ -122,7 +122,7 @@ def _pop_many(client: Client, found: tuple[bytes, SortedSet], count: int, lowest
     keys=numkeys("RW access delete"),
     categories="sortedset",
     since="7.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zmpop(client: Client, args: list[bytes]) -> bytes:
     """ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count] -> [key, [[member, score], ...]], or null
@@ -170,7 +170,7 @@ def _blocking_pop(client: Client, args: list[bytes], lowest: bool) -> bytes:
     keys=keys("RW access delete", 1, -2),
     categories="sortedset",
     since="5.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def bzpopmin(client: Client, args: list[bytes]) -> bytes:
     """BZPOPMIN key [key ...] timeout -> [key, member, score], or null at the timeout
@@ -190,7 +190,7 @@ def bzpopmin(client: Client, args: list[bytes]) -> bytes:
     keys=keys("RW access delete", 1, -2),
     categories="sortedset",
     since="5.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def bzpopmax(client: Client, args: list[bytes]) -> bytes:
     """BZPOPMAX key [key ...] timeout -> [key, member, score], or null at the timeout
@@ -210,7 +210,7 @@ def bzpopmax(client: Client, args: list[bytes]) -> bytes:
     keys=(KeySpec("RW access delete", 2, keynum=(0, 1, 1)),),
     categories="sortedset",
     since="7.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def bzmpop(client: Client, args: list[bytes]) -> bytes:
     """BZMPOP timeout numkeys key [key ...] <MIN | MAX> [COUNT count] -> [key, [[member, score], ...]], or null

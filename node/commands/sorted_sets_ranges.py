@@ -197,7 +197,7 @@ def _answer(client: Client, args: list[bytes], by: bytes | None, reverse: bool |
     keys=key("RO access"),
     categories="sortedset",
     since="1.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zrange(client: Client, args: list[bytes]) -> bytes:
     """ZRANGE key start stop [BYSCORE|BYLEX] [REV] [LIMIT offset count] [WITHSCORES] -> array of members
@@ -216,7 +216,7 @@ def zrange(client: Client, args: list[bytes]) -> bytes:
     keys=key("RO access"),
     categories="sortedset",
     since="1.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zrevrange(client: Client, args: list[bytes]) -> bytes:
     """ZREVRANGE key start stop [WITHSCORES] -> array of members
@@ -235,7 +235,7 @@ def zrevrange(client: Client, args: list[bytes]) -> bytes:
     keys=key("RO access"),
     categories="sortedset",
     since="1.0.5",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zrangebyscore(client: Client, args: list[bytes]) -> bytes:
     """ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count] -> array of members
@@ -254,7 +254,7 @@ def zrangebyscore(client: Client, args: list[bytes]) -> bytes:
     keys=key("RO access"),
     categories="sortedset",
     since="2.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zrevrangebyscore(client: Client, args: list[bytes]) -> bytes:
     """ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count] -> array of members
@@ -273,7 +273,7 @@ def zrevrangebyscore(client: Client, args: list[bytes]) -> bytes:
     keys=key("RO access"),
     categories="sortedset",
     since="2.8.9",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zrangebylex(client: Client, args: list[bytes]) -> bytes:
     """ZRANGEBYLEX key min max [LIMIT offset count] -> array of members
@@ -292,7 +292,7 @@ def zrangebylex(client: Client, args: list[bytes]) -> bytes:
     keys=key("RO access"),
     categories="sortedset",
     since="2.8.9",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zrevrangebylex(client: Client, args: list[bytes]) -> bytes:
     """ZREVRANGEBYLEX key max min [LIMIT offset count] -> array of members
@@ -311,7 +311,7 @@ def zrevrangebylex(client: Client, args: list[bytes]) -> bytes:
     keys=key("OW update") + key("RO access", 2),
     categories="sortedset",
     since="6.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zrangestore(client: Client, args: list[bytes]) -> bytes:
     """ZRANGESTORE dst src min max [BYSCORE|BYLEX] [REV] [LIMIT offset count] -> how many were stored
@@ -343,7 +343,7 @@ def _count(client: Client, name: bytes, wanted: Range) -> bytes:
     keys=key("RO access"),
     categories="sortedset",
     since="2.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zcount(client: Client, args: list[bytes]) -> bytes:
     """ZCOUNT key min max -> how many members
@@ -362,7 +362,7 @@ def zcount(client: Client, args: list[bytes]) -> bytes:
     keys=key("RO access"),
     categories="sortedset",
     since="2.8.9",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zlexcount(client: Client, args: list[bytes]) -> bytes:
     """ZLEXCOUNT key min max -> how many members
@@ -399,7 +399,7 @@ def _remove(client: Client, name: bytes, wanted: Range) -> bytes:
     keys=key("RW delete"),
     categories="sortedset",
     since="2.0.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zremrangebyrank(client: Client, args: list[bytes]) -> bytes:
     """ZREMRANGEBYRANK key start stop -> how many were removed
@@ -419,7 +419,7 @@ def zremrangebyrank(client: Client, args: list[bytes]) -> bytes:
     keys=key("RW delete"),
     categories="sortedset",
     since="1.2.0",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zremrangebyscore(client: Client, args: list[bytes]) -> bytes:
     """ZREMRANGEBYSCORE key min max -> how many were removed
@@ -439,7 +439,7 @@ def zremrangebyscore(client: Client, args: list[bytes]) -> bytes:
     keys=key("RW delete"),
     categories="sortedset",
     since="2.8.9",
-    group="sorted_set",
+    group="sorted-set",
 )
 def zremrangebylex(client: Client, args: list[bytes]) -> bytes:
     """ZREMRANGEBYLEX key min max -> how many were removed
