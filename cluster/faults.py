@@ -29,7 +29,7 @@ from .load import (
     make_groups,
 )
 from .membership import fail_over
-from .plan import reshard_plan
+from .plan import Move
 from .reshard import Progress, Resharder, goals_of
 from .topology import Member, Topology, read_topology
 from .waiting import unready, wait_until_members
@@ -38,6 +38,8 @@ HEAL_TIMEOUT_S = 60.0
 TAGS_EACH = 64
 SEED_MAX = 2**32
 RESHARD_SLOTS = 200
+# So many that the move takes long enough to be hit in the middle.
+RESHARD_KEYS = 20_000
 RESHARD_JOIN_TIMEOUT_S = 90.0
 # Time of undisturbed load after a fault: what is late shows up in it.
 SETTLE_S = 0.5
@@ -269,11 +271,17 @@ class _BackgroundReshard:
     """A reshard in a thread, so that something can be killed in the middle of it."""
 
     def __init__(self, arena: Arena, topology: Topology, source: Member, target: Member) -> None:
-        moves = reshard_plan(topology.owned, [source.node_id], target.node_id, RESHARD_SLOTS)
-        self.slots = frozenset(slot for move in moves for slot in move.slots)
+        # Half of the slots that the load writes to are among them, so that it notices every pause.
+        written = [slot for slot in topology.owned[source.node_id] if slot in arena.loads[-1].slots]
+        others = [slot for slot in topology.owned[source.node_id] if slot not in arena.loads[-1].slots]
+        chosen = written[: len(written) // 2]
+        chosen += others[: RESHARD_SLOTS - len(chosen)]
+        move = Move(source.node_id, target.node_id, tuple(sorted(chosen)))
+        self.slots = frozenset(move.slots)
+        arena.loads[-1].write_ballast(source.link, self.slots, RESHARD_KEYS)
         self._failure: OperatorError | None = None
         self._underway = threading.Event()
-        self._resharder = Resharder(arena.cluster.addresses, arena.access, goals_of(moves, topology), self._tick)
+        self._resharder = Resharder(arena.cluster.addresses, arena.access, goals_of([move], topology), self._tick)
         self._thread = threading.Thread(target=self._run, name="reshard")
         self._thread.start()
 
@@ -285,8 +293,9 @@ class _BackgroundReshard:
         finally:
             self._underway.set()
 
-    def _tick(self, _progress: Progress) -> None:
-        self._underway.set()
+    def _tick(self, progress: Progress) -> None:
+        if progress.batches:
+            self._underway.set()
 
     def wait_until_underway(self) -> None:
         if not self._underway.wait(RESHARD_JOIN_TIMEOUT_S):

@@ -11,7 +11,7 @@ import time
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any
 
 from pyredis_cluster.client.blocking_driver import ClusterClient
@@ -26,11 +26,12 @@ KEY_PREFIX = "chaos"
 DEFAULT_RATE_PER_S = 1_000
 WRITES_MAX = 5_000_000
 # Bounds one request, so that a frozen node costs the client less than it costs the cluster to replace it.
-REQUEST_TIMEOUT_MS = 1_000.0
+REQUEST_TIMEOUT_MS = 300.0
 RETRY_TIMEOUT_MS = 30_000.0
 RECENT_WRITES = 1_000
 ERRORS_KEPT_MAX = 20
 STOP_TIMEOUT_S = 40.0
+BALLAST_WAIT_MS = 1_000
 PROBE_EXPIRE_MS = 60_000
 _PROBE_POLL_S = 0.005
 _TAG_SEARCH_MAX = 200_000
@@ -74,9 +75,10 @@ def make_groups(slots_by_name: dict[str, Iterable[int]], series: str, tags_each:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """One write that the cluster has acknowledged: its key, and when (monotonic seconds)."""
+    """One write that the cluster has acknowledged: its key and value, and when (monotonic seconds)."""
 
     key: str
+    value: bytes
     slot: int
     at_s: float
 
@@ -164,6 +166,7 @@ class RecordedLoad:
         self._writers = [
             _Writer(group, self.client, rate_per_s / len(groups), seed + index) for index, group in enumerate(groups)
         ]
+        self._ballast: list[Acknowledged] = []
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=writer.run, args=(self._stopping,), name=f"load-{writer.group.name}")
@@ -186,6 +189,29 @@ class RecordedLoad:
             thread.join(STOP_TIMEOUT_S)
         self.client.close()
 
+    def write_ballast(self, link: NodeLink, slots: frozenset[int], count: int) -> None:
+        """write_ballast(link, slots, count): so many keys in those of the slots that the load knows tags of.
+
+        They are owed like every other write. `link` leads to the slots' owner; its replica has them as well
+        when this returns, or BALLAST_WAIT_MS are over.
+        """
+        tags = [
+            (tag, slot)
+            for writer in self._writers
+            for tag, slot in zip(writer.group.tags, writer.group.slots, strict=True)
+            if slot in slots
+        ]
+        series = self._writers[0].group.series
+        keys = [
+            (f"{KEY_PREFIX}:{{{tag}}}:{series}:ballast:{number}", slot)
+            for number, (tag, slot) in zip(range(count), cycle(tags), strict=False)
+        ]
+        for reply in link.pipeline(("SET", key, key) for key, _ in keys):
+            if isinstance(reply, ResponseError):
+                raise NodeRefused(link.address, "SET", reply.message)
+        link.call("WAIT", 1, BALLAST_WAIT_MS)
+        self._ballast += [Acknowledged(key, key.encode(), slot, time.monotonic()) for key, slot in keys]
+
     def probe(self, slots: frozenset[int]) -> None:
         """probe(slots): one write to one of the slots, begun now, and the next success of the load there.
 
@@ -203,6 +229,11 @@ class RecordedLoad:
             if time.monotonic() - succeeded_s > RETRY_TIMEOUT_MS / 1000 or self._stopping.is_set():
                 return
             time.sleep(_PROBE_POLL_S)
+
+    @property
+    def slots(self) -> frozenset[int]:
+        """The slots that are written to."""
+        return frozenset(slot for writer in self._writers for slot in writer.group.slots)
 
     @property
     def read_count(self) -> int:
@@ -223,8 +254,8 @@ class RecordedLoad:
         return [key for writer in self._writers for key in writer.missing_reads]
 
     def acknowledged(self, since_s: float = 0.0, until_s: float = float("inf")) -> list[Acknowledged]:
-        """acknowledged(since_s, until_s) -> the writes acknowledged in that time, in order for each group."""
-        found: list[Acknowledged] = []
+        """acknowledged(since_s, until_s) -> the writes acknowledged in that time."""
+        found = [write for write in self._ballast if since_s <= write.at_s < until_s]
         for writer in self._writers:
             slots = writer.group.slots
             # The threads append a number before its time: the shorter one says how many are complete.
@@ -232,7 +263,8 @@ class RecordedLoad:
                 at_s = writer.times_s[index]
                 if since_s <= at_s < until_s:
                     number = writer.numbers[index]
-                    found.append(Acknowledged(writer.group.key(number), slots[number % len(slots)], at_s))
+                    key, slot = writer.group.key(number), slots[number % len(slots)]
+                    found.append(Acknowledged(key, b"%d" % number, slot, at_s))
         return found
 
 
@@ -244,16 +276,16 @@ def longest_gap_s(writes: Iterable[Acknowledged], slots: frozenset[int], since_s
 
 
 def lost_writes(writes: Sequence[Acknowledged], owners: dict[int, NodeLink]) -> list[Acknowledged]:
-    """lost_writes(writes, slot -> its primary) -> the acknowledged writes whose keys are gone."""
+    """lost_writes(writes, slot -> its primary) -> the acknowledged writes whose keys are gone or different."""
     by_link: dict[NodeLink, list[Acknowledged]] = {}
     for write in writes:
         by_link.setdefault(owners[write.slot], []).append(write)
     lost: list[Acknowledged] = []
     for link, asked in by_link.items():
-        replies: list[Any] = link.pipeline([("EXISTS", write.key) for write in asked])
+        replies: list[Any] = link.pipeline([("GET", write.key) for write in asked])
         for write, reply in zip(asked, replies, strict=True):
             if isinstance(reply, ResponseError):
-                raise NodeRefused(link.address, f"EXISTS {write.key}", reply.message)
-            if not reply:
+                raise NodeRefused(link.address, f"GET {write.key}", reply.message)
+            if reply != write.value:
                 lost.append(write)
     return lost

@@ -40,6 +40,7 @@ class Progress:
     slots_done_before: int = 0
     slots_moved: int = 0
     keys_moved: int = 0
+    batches: int = 0
     elapsed_s: float = 0.0
     retries: int = 0
     events: list[str] = field(default_factory=list)
@@ -208,6 +209,7 @@ class Resharder:
             self._watch(batch, job.name, set())
             return
         start_job(link, batch.slots, batch.target.node_id)
+        self.progress.batches += 1
         self._watch(batch, None, {job.name for job in seen})
         self.progress.keys_moved += batch.key_count
 
@@ -247,6 +249,8 @@ class Resharder:
 
         def count_keys(number: int) -> None:
             self.progress.keys_moved += number
+
+        self.progress.batches += 1
 
         for slot in batch.slots:
             move_slot(slot, batch.source, batch.target, others, False, count_keys)

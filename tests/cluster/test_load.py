@@ -41,24 +41,32 @@ def test_a_shard_without_slots_has_no_group() -> None:
 def test_the_longest_gap_counts_the_time_before_the_first_and_after_the_last_success(
     times_s: list[float], gap_s: float
 ) -> None:
-    writes = [Acknowledged("k", 1, at_s) for at_s in times_s] + [Acknowledged("other", 2, 5.0)]
+    writes = [Acknowledged("k", b"v", 1, at_s) for at_s in times_s] + [Acknowledged("other", b"v", 2, 5.0)]
     assert longest_gap_s(writes, frozenset({1}), 0.0, 10.0) == gap_s
 
 
 class HoldingLink(NodeLink):
     """A link to a node that holds some keys."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_values",)
 
-    def __init__(self, port: int, keys: set[str]) -> None:
+    def __init__(self, port: int, values: dict[str, bytes]) -> None:
         super().__init__(Address("127.0.0.1", port), Access())
-        self._keys = keys
+        self._values = values
 
     def pipeline(self, commands: Iterable[Sequence[Any]], timeout_ms: float | None = None) -> list[Any]:
-        return [int(command[1] in self._keys) for command in commands]
+        return [self._values.get(command[1]) for command in commands]
 
 
-def test_a_write_is_lost_where_its_slots_primary_does_not_have_it() -> None:
-    writes = [Acknowledged("a", 1, 0.0), Acknowledged("b", 2, 0.0), Acknowledged("c", 2, 0.0)]
-    owners: dict[int, NodeLink] = {1: HoldingLink(7000, {"a", "c"}), 2: HoldingLink(7001, {"b"})}
-    assert lost_writes(writes, owners) == [writes[2]]
+def test_a_write_is_lost_where_its_slots_primary_does_not_have_it_or_has_another_value() -> None:
+    writes = [
+        Acknowledged("a", b"v", 1, 0.0),
+        Acknowledged("b", b"v", 2, 0.0),
+        Acknowledged("c", b"v", 2, 0.0),
+        Acknowledged("d", b"v", 2, 0.0),
+    ]
+    owners: dict[int, NodeLink] = {
+        1: HoldingLink(7000, {"a": b"v", "c": b"v"}),
+        2: HoldingLink(7001, {"b": b"v", "d": b"old"}),
+    }
+    assert lost_writes(writes, owners) == writes[2:]
