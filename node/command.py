@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from .errors import CommandError, SyntaxError_
@@ -202,6 +203,13 @@ class Command:
             if line.strip().startswith("Complexity:"):
                 return line.strip().removeprefix("Complexity:").strip()
         return ""
+
+    def count(self, calls: int, started_ns: int) -> int:
+        """count(calls, started_ns) -> the present time: these calls were run since then."""
+        now_ns = perf_counter_ns()
+        self.calls += calls
+        self.nanoseconds += now_ns - started_ns
+        return now_ns
 
     def key_positions(self, args: list[bytes]) -> list[int]:
         """key_positions(args) -> the indexes of all keys in `args`, in the order of the specs."""
