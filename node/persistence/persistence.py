@@ -325,6 +325,7 @@ class Persistence:
         """reload() -> whether saving the data set, emptying it and loading the file worked (DEBUG RELOAD)."""
         if save and not self.save():
             return False
+        changes = self.changes
         if flush:
             self.server.keyspace.flush()
         load = self._file_load(may_replace=merge)
@@ -334,6 +335,7 @@ class Persistence:
             log.warning("DEBUG RELOAD failed: %s", error)
             return False
         self._loaded(load)
+        self._saved_dirty = self.server.keyspace.dirty - changes  # a reload itself changes nothing
         log.info("DB reloaded by DEBUG RELOAD")
         return True
 

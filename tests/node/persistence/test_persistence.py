@@ -268,6 +268,7 @@ def test_a_key_that_comes_twice_is_refused_unless_it_may_be_replaced(node: Any) 
 def test_reload_saves_empties_and_loads(node: Any) -> None:
     node.ask("RPUSH", "list", "a", "b")
     assert node.server.persistence.reload()
+    assert node.server.persistence.changes == 0
     assert node.ask("LRANGE", "list", 0, -1) == [b"a", b"b"]
     node.ask("SET", "later", "1")
     assert node.server.persistence.reload(save=False)
