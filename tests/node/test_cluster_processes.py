@@ -1,0 +1,158 @@
+"""The bus between real processes: joining, failover, manual failover, secrets, and restarts from nodes.conf."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyredis_cluster.client.errors import ClientError
+from pyredis_cluster.gossip.slots import SLOT_COUNT
+
+from ..conftest import Processes, ServerProcess, wait_until
+
+KEY = "{x}key"
+
+
+class Processed:
+    """`primaries` share all slots; `replicas[i]` follows `primaries[i]`."""
+
+    def __init__(self, processes: Processes, primaries: int, **options: str) -> None:
+        def start() -> ServerProcess:
+            return processes.node(cluster_enabled="yes", repl_diskless_sync_delay="0", **options)
+
+        self.primaries = [start() for _ in range(primaries)]
+        self.replicas = [start() for _ in range(primaries)]
+        self.nodes = self.primaries + self.replicas
+        share = -(-SLOT_COUNT // primaries)
+        for index, node in enumerate(self.primaries):
+            last = min((index + 1) * share, SLOT_COUNT) - 1
+            node.call("CLUSTER", "ADDSLOTSRANGE", index * share, last)
+        for node in self.nodes[1:]:
+            node.call("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        wait_until(
+            lambda: all(info(node)["cluster_known_nodes"] == str(len(self.nodes)) for node in self.nodes),
+            "joined",
+        )
+        for primary, replica in zip(self.primaries, self.replicas, strict=True):
+            replica.call("CLUSTER", "REPLICATE", primary.call("CLUSTER", "MYID"))
+        self.wait_until_ok()
+
+    def wait_until_ok(self) -> None:
+        def ok() -> bool:
+            return all(info(node)["cluster_state"] == "ok" and in_sync(node) for node in self.nodes)
+
+        wait_until(ok, "all nodes are ok")
+
+
+def info(node: ServerProcess) -> dict[str, str]:
+    lines = node.call("CLUSTER", "INFO").decode().split("\r\n")
+    return dict(line.split(":", 1) for line in lines if line)
+
+
+def in_sync(node: ServerProcess) -> bool:
+    fields = node.info("replication")
+    return fields["role"] == "master" or fields.get("master_link_status") == "up"
+
+
+def writable(node: ServerProcess, key: str = KEY) -> bool:
+    try:
+        node.call("SET", key, "v")
+    except ClientError:
+        return False
+    return True
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    found = Processes(tmp_path)
+    yield found
+    found.stop()
+
+
+def test_a_killed_primary_is_replaced_within_a_second_and_comes_back_as_a_replica(
+    processes: Processes,
+) -> None:
+    cluster = Processed(processes, 3)
+    old, new = cluster.primaries[0], cluster.replicas[0]
+    key = next(key for key in map(str, range(100)) if writable(old, key))
+    wait_until(
+        lambda: new.info("replication")["slave_repl_offset"] == old.info("replication")["master_repl_offset"],
+        "",
+    )
+    start = time.monotonic()
+    old.kill()
+    wait_until(lambda: writable(new, key), "the successor takes writes", 5.0)
+    assert time.monotonic() - start < 2.0, "the usual time is a tenth of that"
+    old.start()
+    cluster.wait_until_ok()
+    assert old.info("replication")["role"] == "slave"
+    assert info(old)["cluster_known_nodes"] == "6"
+
+
+def test_one_shard_with_two_replicas_survives_a_frozen_primary(processes: Processes) -> None:
+    cluster = Processed(processes, 1, cluster_node_timeout="500")
+    third = processes.node(cluster_enabled="yes", repl_diskless_sync_delay="0", cluster_node_timeout="500")
+    third.call("CLUSTER", "MEET", "127.0.0.1", cluster.primaries[0].port)
+    wait_until(lambda: info(third)["cluster_known_nodes"] == "3", "joined")
+    third.call("CLUSTER", "REPLICATE", cluster.primaries[0].call("CLUSTER", "MYID"))
+    wait_until(lambda: in_sync(third), "in sync")
+    cluster.primaries[0].kill(signal.SIGSTOP)
+    survivors = [cluster.replicas[0], third]
+
+    def failed_over() -> bool:
+        return any(node.info("replication")["role"] == "master" and writable(node) for node in survivors)
+
+    wait_until(failed_over, "failed over", 10.0)
+    cluster.primaries[0].kill(signal.SIGCONT)
+    with pytest.raises(ClientError):
+        cluster.primaries[0].call("SET", KEY, 2)
+    wait_until(
+        lambda: cluster.primaries[0].info("replication")["role"] == "slave", "it follows its successor"
+    )
+
+
+def test_a_manual_failover_moves_the_role_and_keeps_the_data(processes: Processes) -> None:
+    cluster = Processed(processes, 1)
+    old, new = cluster.primaries[0], cluster.replicas[0]
+    for number in range(100):
+        old.call("SET", f"{KEY}{number}", number)
+    assert new.call("CLUSTER", "FAILOVER") == b"OK"
+    wait_until(lambda: new.info("replication")["role"] == "master", "promoted", 5.0)
+    wait_until(lambda: old.info("replication")["role"] == "slave", "demoted", 5.0)
+    assert new.call("DBSIZE") == 100
+    wait_until(lambda: writable(new), "writable", 5.0)
+
+
+def test_a_node_with_another_secret_does_not_get_in(processes: Processes) -> None:
+    member = processes.node(cluster_enabled="yes", cluster_secret="one")
+    stranger = processes.node(cluster_enabled="yes", cluster_secret="two")
+    stranger.call("CLUSTER", "MEET", "127.0.0.1", member.port)
+    wait_until(
+        lambda: int(info(member).get("cluster_stats_messages_dropped_tag", 0)) > 0, "dropped and counted"
+    )
+    assert info(member)["cluster_known_nodes"] == info(stranger)["cluster_known_nodes"] == "1"
+
+
+def test_a_whole_cluster_restarts_as_it_was(processes: Processes) -> None:
+    cluster = Processed(processes, 1)
+    before = {node.port: node.call("CLUSTER", "MYID") for node in cluster.nodes}
+    epoch = info(cluster.primaries[0])["cluster_current_epoch"]
+    for node in cluster.nodes:
+        node.kill()
+    for node in cluster.nodes:
+        node.start()
+    cluster.wait_until_ok()
+    assert {node.port: node.call("CLUSTER", "MYID") for node in cluster.nodes} == before
+    assert cluster.primaries[0].info("replication")["role"] == "master"
+    assert info(cluster.primaries[0])["cluster_current_epoch"] == epoch
+
+
+def test_forgotten_on_one_node_is_forgotten_on_all(processes: Processes) -> None:
+    cluster = Processed(processes, 2)
+    gone = cluster.replicas[1]
+    cluster.primaries[0].call("CLUSTER", "FORGET", gone.call("CLUSTER", "MYID"))
+    rest = [node for node in cluster.nodes if node is not gone]
+    wait_until(lambda: all(info(node)["cluster_known_nodes"] == "3" for node in rest), "forgotten everywhere")
