@@ -38,14 +38,15 @@ def _stat_fields(pid: int) -> list[str] | None:
 
 def is_alive(process: ProcessHandle) -> bool:
     """is_alive(process) -> bool. False for a zombie and for another process with the same pid."""
-    with suppress(ChildProcessError):
-        os.waitpid(process.pid, os.WNOHANG)
     fields = _stat_fields(process.pid)
-    return (
-        fields is not None
-        and fields[_STATE_FIELD] not in ("Z", "X")
-        and int(fields[_START_TIME_FIELD]) == process.start_ticks
-    )
+    if fields is None or int(fields[_START_TIME_FIELD]) != process.start_ticks:
+        return False
+    if fields[_STATE_FIELD] not in ("Z", "X"):
+        return True
+    with suppress(ChildProcessError):
+        # Where it was started by this very process, nobody else takes note of its end.
+        os.waitpid(process.pid, os.WNOHANG)
+    return False
 
 
 def send_signal(process: ProcessHandle, signal_number: int) -> bool:
