@@ -14,7 +14,7 @@ from rich.text import Text
 
 from .admin import NodeLink, in_parallel
 from .check import check_cluster
-from .errors import NodeUnreachable, OperatorError
+from .errors import OperatorError
 from .options import Operator, Target, with_named_target, with_target
 from .render import render_findings, render_status
 from .status import ClusterStatus, gather_status
@@ -46,15 +46,23 @@ def _read_status(target: Target) -> ClusterStatus:
 
 
 def _watch(operator: Operator, target: Target) -> None:
-    with Live(console=operator.console, screen=operator.console.is_terminal, auto_refresh=False) as live:
+    console = operator.console
+    if not console.is_terminal:
         while True:
-            try:
-                view: RenderableType = render_status(_read_status(target))
-            except NodeUnreachable as error:
-                # A cluster that is being killed is worth watching too.
-                view = Text(str(error), "bold red")
-            live.update(view, refresh=True)
+            console.print(_watched(target))
             time.sleep(WATCH_INTERVAL_S)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            live.update(_watched(target), refresh=True)
+            time.sleep(WATCH_INTERVAL_S)
+
+
+def _watched(target: Target) -> RenderableType:
+    """The status, or why there is none: a cluster that is being killed is worth watching too."""
+    try:
+        return render_status(_read_status(target))
+    except OperatorError as error:
+        return Text(str(error), "bold red")
 
 
 @click.command()
