@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import socket
+import signal
 import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from pyredis_cluster.client.connection import Connection
-from pyredis_cluster.client.errors import ClientError
 from pyredis_cluster.node.clock import Clock
 from pyredis_cluster.node.digest import hexadecimal, value_digest
 from pyredis_cluster.node.keyspace import Keyspace
@@ -27,56 +24,12 @@ from pyredis_cluster.node.values.list import List
 from pyredis_cluster.node.values.set import Set
 from pyredis_cluster.node.values.sorted_set import SortedSet
 
+from ..conftest import Processes, ServerProcess, wait_until
+
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Debian's redis-server")
 
 LIMITS = DefaultLimits()
 FAR_FUTURE_MS = 4_000_000_000_000
-START_TIMEOUT_SECONDS = 10
-POLL_SECONDS = 0.02
-
-
-class RedisServer:
-    """A redis-server in its own directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
-        self.process = subprocess.Popen(
-            [
-                "redis-server",
-                "--port",
-                str(self.port),
-                "--dir",
-                str(directory),
-                "--save",
-                "",
-                "--bind",
-                "127.0.0.1",
-                "--enable-debug-command",
-                "yes",
-            ],
-            stdout=subprocess.DEVNULL,
-        )
-        self.connection = self._connect()
-
-    def _connect(self) -> Connection:
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while True:
-            try:
-                connection = Connection("127.0.0.1", self.port)
-                connection.call("PING")
-                return connection
-            except ClientError:
-                if time.monotonic() > deadline or self.process.poll() is not None:
-                    self.close()
-                    raise
-                time.sleep(POLL_SECONDS)
-
-    def close(self) -> None:
-        """close() ends it."""
-        self.process.terminate()
-        self.process.wait(10)
 
 
 @pytest.fixture
@@ -141,24 +94,20 @@ def plain(value: Any) -> Any:
     return bytes(value)
 
 
-def ask(connection: Connection, key: bytes) -> Any:
-    """What redis-server holds at a key, in the form of `plain`."""
-    kind = connection.call("TYPE", key)
-    if kind in (b"string", "OK"):
-        return connection.call("GET", key)
+def ask(server: ServerProcess, key: bytes) -> Any:
+    """What a server holds at a key, in the form of `plain`."""
+    kind = server.call("TYPE", key)
+    if kind == b"string":
+        return server.call("GET", key)
     if kind == b"list":
-        return connection.call("LRANGE", key, 0, -1)
+        return server.call("LRANGE", key, 0, -1)
     if kind == b"set":
-        return {*connection.call("SMEMBERS", key)}
+        return {*server.call("SMEMBERS", key)}
     if kind == b"hash":
-        flat = connection.call("HGETALL", key)
+        flat = server.call("HGETALL", key)
         return dict(zip(flat[::2], flat[1::2], strict=True))
-    flat = connection.call("ZRANGE", key, 0, -1, "WITHSCORES")
+    flat = server.call("ZRANGE", key, 0, -1, "WITHSCORES")
     return [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
-
-
-def encodings(connection: Connection, keys: list[bytes]) -> dict[bytes, bytes]:
-    return {key: connection.call("OBJECT", "ENCODING", key) for key in keys}
 
 
 def write(path: Path, keyspace: Keyspace) -> None:
@@ -166,18 +115,16 @@ def write(path: Path, keyspace: Keyspace) -> None:
     write_file(path, write_snapshot(keyspace, aux=aux), incremental_fsync=True)
 
 
+def with_our_file(redis: ServerProcess, keyspace: Keyspace) -> None:
+    """Start redis-server again with our snapshot of that keyspace."""
+    redis.kill(signal.SIGTERM)
+    write(redis.directory / "dump.rdb", keyspace)
+    redis.start()
+
+
 @pytest.fixture
-def redis_server(directory: Path) -> Iterator[Any]:
-    started: list[RedisServer] = []
-
-    def start() -> RedisServer:
-        started.append(RedisServer(directory))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.connection.close()
-        server.close()
+def redis(processes: Processes, directory: Path) -> ServerProcess:
+    return processes.redis(enable_debug_command="yes")
 
 
 def test_redis_check_rdb_accepts_our_file(directory: Path) -> None:
@@ -188,44 +135,57 @@ def test_redis_check_rdb_accepts_our_file(directory: Path) -> None:
     assert "RDB looks OK" in checked.stdout
 
 
-def test_redis_server_loads_our_file(directory: Path, redis_server: Any) -> None:
+def test_redis_check_rdb_refuses_our_file_when_a_byte_is_changed(directory: Path) -> None:
+    write(directory / "dump.rdb", filled())
+    content = bytearray((directory / "dump.rdb").read_bytes())
+    content[len(content) // 2] ^= 1
+    (directory / "dump.rdb").write_bytes(content)
+    checked = subprocess.run(["redis-check-rdb", "dump.rdb"], capture_output=True, text=True, check=False)
+    assert checked.returncode != 0
+
+
+def test_redis_server_loads_our_file(redis: ServerProcess) -> None:
     keyspace = filled()
-    write(directory / "dump.rdb", keyspace)
-    connection = redis_server().connection
+    with_our_file(redis, keyspace)
     values = sample()
-    assert connection.call("DBSIZE") == len(values)
+    assert redis.call("DBSIZE") == len(values)
     for key, value in values.items():
-        assert ask(connection, key) == plain(value), key
-    assert connection.call("PEXPIRETIME", b"{tag}dies") == FAR_FUTURE_MS
-    found = encodings(connection, [b"list:quick", b"set:int", b"set", b"hash:small", b"hash", b"zset:small", b"zset"])
-    assert [*found.values()] == [
-        b"quicklist",
-        b"intset",
-        b"hashtable",
-        b"listpack",
-        b"hashtable",
-        b"listpack",
-        b"skiplist",
-    ]
+        assert ask(redis, key) == plain(value), key
+    assert redis.call("PEXPIRETIME", b"{tag}dies") == FAR_FUTURE_MS
+    encodings = {
+        b"list:quick": b"quicklist",
+        b"set:int": b"intset",
+        b"set": b"hashtable",
+        b"hash:small": b"listpack",
+        b"hash": b"hashtable",
+        b"zset:small": b"listpack",
+        b"zset": b"skiplist",
+    }
+    assert {key: redis.call("OBJECT", "ENCODING", key) for key in encodings} == encodings
+    with Connection("127.0.0.1", redis.port) as link:
+        link.call("SELECT", 9)
+        assert link.call("GET", "other") == b"database"
+
+
+def test_the_digests_of_values_agree_with_redis_server_s(redis: ServerProcess) -> None:
+    keyspace = filled()
+    with_our_file(redis, keyspace)
     # Redis before 7.2 writes scores into its digest with 17 digits, so that 0.1 makes another one there.
-    for key in values.keys() - {b"zset", b"zset:small"}:
+    for key in sample().keys() - {b"zset", b"zset:small"}:
         digest = hexadecimal(value_digest(keyspace.databases[0], key))
-        assert connection.call("DEBUG", "DIGEST-VALUE", key) == [digest], key
-    connection.call("SELECT", 9)
-    assert connection.call("GET", "other") == b"database"
+        assert redis.call("DEBUG", "DIGEST-VALUE", key) == [digest], key
 
 
 @pytest.mark.parametrize("compression", ["yes", "no"])
-def test_we_load_the_file_of_redis_server(directory: Path, redis_server: Any, compression: str) -> None:
+def test_we_load_the_file_of_redis_server(redis: ServerProcess, compression: str) -> None:
     keyspace = filled()
-    write(directory / "dump.rdb", keyspace)
-    connection = redis_server().connection
-    connection.call("CONFIG", "SET", "rdbcompression", compression)
-    connection.call("SET", "repeating", b"abcabcab" * 500 + b"a" * 5000)
+    with_our_file(redis, keyspace)
+    redis.call("CONFIG", "SET", "rdbcompression", compression)
+    redis.call("SET", "repeating", b"abcabcab" * 500 + b"a" * 5000)
     keyspace.databases[0].set(b"repeating", b"abcabcab" * 500 + b"a" * 5000)
-    connection.call("SAVE")
+    redis.call("SAVE")
     loaded = Keyspace(16, Clock(), Random(1))
-    load = FileLoad(directory / "dump.rdb", loaded, LIMITS, expired_before_ms=loaded.clock.now_ms)
+    load = FileLoad(redis.directory / "dump.rdb", loaded, LIMITS, expired_before_ms=loaded.clock.now_ms)
     load.run()
     assert contents(loaded) == contents(keyspace)
     assert load.reader.aux[b"redis-bits"] == b"64"
@@ -233,18 +193,35 @@ def test_we_load_the_file_of_redis_server(directory: Path, redis_server: Any, co
         database._check()
 
 
-def test_payloads_of_dump_are_taken_by_either_side(directory: Path, redis_server: Any) -> None:
-    connection = redis_server().connection
+def test_payloads_of_dump_are_taken_by_either_side(redis: ServerProcess) -> None:
     for key, value in sample().items():
-        connection.call("RESTORE", key, 0, dump_value(value))
-        assert ask(connection, key) == plain(value), key
-        assert plain(load_value(connection.call("DUMP", key), LIMITS)) == plain(value), key
+        redis.call("RESTORE", key, 0, dump_value(value))
+        assert ask(redis, key) == plain(value), key
+        assert plain(load_value(redis.call("DUMP", key), LIMITS)) == plain(value), key
 
 
-def test_redis_server_refuses_our_file_when_a_byte_is_changed(directory: Path) -> None:
-    write(directory / "dump.rdb", filled())
-    content = bytearray((directory / "dump.rdb").read_bytes())
-    content[len(content) // 2] ^= 1
-    (directory / "dump.rdb").write_bytes(content)
-    checked = subprocess.run(["redis-check-rdb", "dump.rdb"], capture_output=True, text=True, check=False)
-    assert checked.returncode != 0
+def test_migrate_moves_keys_between_a_node_and_redis_server(processes: Processes, redis: ServerProcess) -> None:
+    node = processes.node()
+    names = [*sample()]
+    for key, value in sample().items():
+        node.call("RESTORE", key, 0, dump_value(value))
+    assert node.call("MIGRATE", "127.0.0.1", redis.port, "", 0, 5000, "KEYS", *names) == b"OK"
+    assert (node.call("DBSIZE"), redis.call("DBSIZE")) == (0, len(names))
+    assert redis.call("MIGRATE", "127.0.0.1", node.port, "", 0, 5000, "KEYS", *names) == b"OK"
+    assert (node.call("DBSIZE"), redis.call("DBSIZE")) == (len(names), 0)
+    for key, value in sample().items():
+        assert ask(node, key) == plain(value), key
+
+
+def test_a_node_that_was_killed_has_its_last_background_save_again(processes: Processes) -> None:
+    node = processes.node()
+    for key, value in sample().items():
+        node.call("RESTORE", key, 0, dump_value(value))
+    node.call("BGSAVE")
+    wait_until(lambda: node.info("persistence")["rdb_bgsave_in_progress"] == "0", "the end of the save")
+    node.call("SET", "later", "lost")
+    node.kill(signal.SIGKILL)
+    node.start()
+    assert node.call("DBSIZE") == len(sample())
+    for key, value in sample().items():
+        assert ask(node, key) == plain(value), key
