@@ -1,12 +1,16 @@
 """A client's socket: reads into the parser, runs the dispatcher, sends the replies, keeps the limits.
 
-Law: the socket is non-blocking and belongs to this object; once `close` ran, nothing is read, run or sent.
+Laws: the socket is non-blocking and belongs to this object; once `close` ran, nothing is read, run or sent.
+Commands run in turns of bounded time and output; what was parsed and has not run is queued, and nothing more is
+read before the queue has had its turn.
 """
 
 from __future__ import annotations
 
+import select
 import socket
 from collections import deque
+from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from .client import GUARD_CLOSING, GUARD_PARKED, Client
@@ -22,8 +26,21 @@ READ_CHUNK_BYTES = 16 * 1024
 READ_CHUNK_LARGE_BYTES = 256 * 1024
 """What one event reads while a large argument is incomplete."""
 
-QUEUED_COMMANDS_MAX = 100_000
-"""Commands that wait behind a parked one; reading stops until they have run."""
+TURN_COMMANDS = 64
+"""So many commands run between two looks at the clock."""
+
+TURN_NS = 2_000_000
+"""A client's turn ends after this; what it has left runs in the reactor's next round."""
+
+TURN_OUTPUT_BYTES = 1 << 20
+"""A turn also ends with so much output, so that it is sent and measured against the limits."""
+
+QUEUED_COMMANDS_MAX = 10_000
+QUEUED_BYTES_MAX = 1 << 20
+"""Commands that wait behind a parked one; with more of them reading stops until they have run."""
+
+PEER_CLOSED = select.EPOLLRDHUP
+"""Watched for where nothing is read, so that a client that is gone doesn't stay parked."""
 
 
 class Connection:
@@ -38,9 +55,11 @@ class Connection:
         "over_soft_since_ms",
         "parser",
         "queued",
+        "queued_bytes",
         "reactor",
         "server",
         "sock",
+        "watching",
         "writing",
     )  # fmt: skip
 
@@ -54,17 +73,24 @@ class Connection:
         self.closed = False
         self.close_after_reply = False
         self.writing = False
+        self.watching = READABLE
         self.kind = "normal"
         """The client-output-buffer-limit class: normal, replica or pubsub."""
         self.over_soft_since_ms = 0
         """Since when the pending output is over its class's soft limit; 0 if it isn't."""
         self.queued: deque[list[bytes]] = deque()
-        """Commands that were parsed but wait behind a parked one."""
+        """Commands that were parsed but wait behind a parked one, or for the next turn."""
+        self.queued_bytes = 0
+        """What came in since the first of them, roughly."""
 
     # -- reading
 
     def on_readable(self) -> None:
-        size = READ_CHUNK_BYTES if self.parser.pending_bytes < READ_CHUNK_BYTES else READ_CHUNK_LARGE_BYTES
+        client = self.client
+        if self.queued and not client.guard & GUARD_PARKED:
+            return  # their turn comes first
+        parser = self.parser
+        size = READ_CHUNK_BYTES if parser.pending_bytes < READ_CHUNK_BYTES else READ_CHUNK_LARGE_BYTES
         try:
             data = self.sock.recv(size)
         except (BlockingIOError, InterruptedError):
@@ -75,54 +101,92 @@ class Connection:
         if not data:
             self.close("closed by peer")
             return
-        client = self.client
         client.last_interaction_ms = self.server.clock.now_ms
         stats = self.server.stats
         stats.net_input_bytes += len(data)
         stats.reads_processed += 1
-        commands = self.parser.feed(data)
+        commands = parser.feed(data)
         if commands:
-            if client.guard & GUARD_PARKED or self.queued:
-                self._enqueue(commands)
+            if client.guard & GUARD_PARKED:
+                self._enqueue(commands, len(data))
             else:
-                done = self.server.dispatcher.run(client, commands)
-                if done < len(commands):
-                    self._enqueue(commands[done:])
-        if self.parser.error is not None:
-            self._protocol_error(str(self.parser.error))
-        elif self.parser.pending_bytes > self.server.config.client_query_buffer_limit:
+                self._run(commands)
+        if parser.error is not None:
+            self._broken()
+        elif parser.pending_bytes > self.server.config.client_query_buffer_limit:
             self.close("query buffer limit")
         if (client.out or self.close_after_reply) and not self.closed:
             self.reactor.schedule(self)
 
-    def _enqueue(self, commands: list[list[bytes]]) -> None:
-        self.queued.extend(commands)
-        if len(self.queued) > QUEUED_COMMANDS_MAX:
-            self._watch(WRITABLE if self.writing else 0)
+    def _run(self, commands: list[list[bytes]]) -> None:
+        """Run them until the client is parked or closing, or its turn ends; the others are queued."""
+        client = self.client
+        run = self.server.dispatcher.run
+        count = len(commands)
+        if count <= TURN_COMMANDS:
+            done = run(client, commands)
+        else:
+            ends_ns = perf_counter_ns() + TURN_NS
+            done = wanted = 0
+            while done == wanted < count and perf_counter_ns() < ends_ns and len(client.out) < TURN_OUTPUT_BYTES:
+                wanted = min(done + TURN_COMMANDS, count)
+                done += run(client, commands[done:wanted])
+        if done < count:
+            self._enqueue(commands[done:], 0)
 
-    def _protocol_error(self, text: str) -> None:
-        self.client.out += b"-ERR Protocol error: " + text.encode("utf-8", "surrogateescape") + b"\r\n"
-        self.close_after_reply = True
-        self.client.guard |= GUARD_CLOSING
+    def _enqueue(self, commands: list[list[bytes]], size_bytes: int) -> None:
+        client = self.client
+        if client.guard & GUARD_CLOSING:
+            return
+        self.queued.extend(commands)
+        self.queued_bytes += size_bytes
+        if not client.guard & GUARD_PARKED:
+            self.reactor.continue_later(self)
+        elif self._is_full():
+            self._watch()
+
+    def _is_full(self) -> bool:
+        return len(self.queued) > QUEUED_COMMANDS_MAX or self.queued_bytes > QUEUED_BYTES_MAX
+
+    def _broken(self) -> None:
+        """The parser gave up: nothing more is read; the error comes after the replies to what came before it."""
+        client = self.client
+        if not self.queued and not client.guard & (GUARD_PARKED | GUARD_CLOSING):
+            text = str(self.parser.error)
+            client.out += b"-ERR Protocol error: " + text.encode("utf-8", "surrogateescape") + b"\r\n"
+            self._close_after_reply()
+        self._watch()
 
     def resume(self, first: list[list[bytes]] | None = None) -> None:
         """resume([args]) goes on after a park: first those commands, then what waited behind them."""
-        client = self.client
         if self.closed:
             return
         if first:
             self.queued.extendleft(reversed(first))
-        if client.running:
+        if self.queued or self.parser.error is not None:
+            self.reactor.continue_later(self)
+        if self.client.out:
+            self.reactor.schedule(self)
+
+    def on_turn(self) -> None:
+        client, queued = self.client, self.queued
+        run = self.server.dispatcher.run
+        ends_ns = perf_counter_ns() + TURN_NS
+        while queued and not client.guard & (GUARD_PARKED | GUARD_CLOSING):
+            if perf_counter_ns() > ends_ns or len(client.out) > TURN_OUTPUT_BYTES:
+                self.reactor.continue_later(self)
+                break
+            batch = [queued.popleft() for _ in range(min(TURN_COMMANDS, len(queued)))]
+            done = run(client, batch)
+            queued.extendleft(reversed(batch[done:]))
+        if self.closed:
             return
-        was_full = len(self.queued) > QUEUED_COMMANDS_MAX
-        while self.queued and not client.guard & (GUARD_PARKED | GUARD_CLOSING):
-            batch = [*self.queued]
-            self.queued.clear()
-            done = self.server.dispatcher.run(client, batch)
-            self.queued.extendleft(reversed(batch[done:]))
-        if was_full and len(self.queued) <= QUEUED_COMMANDS_MAX:
-            self._watch(READABLE | (WRITABLE if self.writing else 0))
-        if (client.out or self.close_after_reply) and not self.closed:
+        if not queued:
+            self.queued_bytes = 0
+        if self.parser.error is not None:
+            self._broken()
+        self._watch()
+        if client.out or self.close_after_reply:
             self.reactor.schedule(self)
 
     # -- writing
@@ -132,7 +196,14 @@ class Connection:
         self.client.out += data
         self.reactor.schedule(self)
 
+    def send_later(self) -> None:
+        """send_later(): what is in the output goes out when the socket takes it, in a later round of the reactor."""
+        if not self.writing and not self.closed:
+            self.writing = True
+            self._watch()
+
     def on_writable(self) -> None:
+        self.client.last_interaction_ms = self.server.clock.now_ms
         self.flush()
 
     def flush(self) -> None:
@@ -152,34 +223,51 @@ class Connection:
             out.clear()
             if self.writing:
                 self.writing = False
-                self._watch(READABLE)
+                self._watch()
             if self.close_after_reply:
                 self.close("closed after reply")
             elif self.client.replica is not None:
-                self.server.replication.drained()
+                self.server.replication.drained(self.client)
             return
         del out[:sent]
         if not self.writing:
             self.writing = True
-            self._watch(READABLE | WRITABLE)
+            self._watch()
         self.server.check_output_limit(self)
 
-    def _watch(self, events: int) -> None:
-        if not self.closed:
+    def _watch(self) -> None:
+        """Have the reactor watch for what this connection can go on with."""
+        events = WRITABLE if self.writing else 0
+        if not self.close_after_reply:
+            unread = self.parser.error is not None or (self.client.guard & GUARD_PARKED and self._is_full())
+            events |= PEER_CLOSED if unread else READABLE
+        if events != self.watching and not self.closed:
+            self.watching = events
             self.reactor.modify(self.fd, events)
 
     # -- the end
+
+    def on_fault(self) -> None:
+        self.client.running = False
+        self.close("internal error")
 
     def finish(self, reason: str) -> None:
         """finish(reason) closes once the pending output is sent (QUIT, CLIENT KILL of oneself)."""
         self.client.guard |= GUARD_CLOSING
         self.client.close_reason = reason
         if self.client.out or self.client.running:
-            self.close_after_reply = True
+            self._close_after_reply()
             if not self.client.running:
                 self.reactor.schedule(self)
         else:
             self.close(reason)
+
+    def _close_after_reply(self) -> None:
+        """Nothing more is read or run; `flush` closes once all is sent."""
+        self.client.guard |= GUARD_CLOSING
+        self.close_after_reply = True
+        self.queued.clear()
+        self._watch()
 
     def close(self, reason: str) -> None:
         """close(reason) ends the connection now; parked commands, watches and registrations go with it."""

@@ -1,6 +1,7 @@
 """The listening sockets: TCP on each bind address, and the unix socket; accepting within maxclients.
 
-Law: one event accepts a bounded number of connections; a refused one gets Redis's error line.
+Laws: one event accepts a bounded number of connections; a refused one gets Redis's error line; a listener that
+can't accept (no descriptor is left) rests until the next cron, so that it doesn't keep the reactor busy.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import socket
 from typing import TYPE_CHECKING
 
 from .connection import Connection
+from .reactor import READABLE, Reactor
 
 if TYPE_CHECKING:
     from .server import Server
 
 log = logging.getLogger("pyredis")
 
-ACCEPTS_PER_EVENT_MAX = 1000
+ACCEPTS_PER_EVENT_MAX = 64
+"""Others wait for so many accepts, each 50 microseconds or so; the kernel keeps the rest."""
+
 _MAXCLIENTS = b"-ERR max number of clients reached\r\n"
 _PROTECTED = (
     b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for "
@@ -42,6 +46,7 @@ class _Listener:
         self.listeners = listeners
         self.sock = sock
         self.path = path
+        self.resting = False
 
     def on_readable(self) -> None:
         for _ in range(ACCEPTS_PER_EVENT_MAX):
@@ -50,12 +55,21 @@ class _Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                log.warning("Accepting client connection: %s", error.strerror)
+                self.rest(str(error.strerror))
                 return
             self.listeners.accepted(sock, address, self)
 
     def on_writable(self) -> None:
         return None
+
+    def on_fault(self) -> None:
+        self.rest("internal error")
+
+    def rest(self, reason: str) -> None:
+        """rest(reason): accept nothing until the next cron. What has to wait stays in the kernel's backlog."""
+        self.resting = True
+        self.listeners.failed(reason)
+        self.listeners.reactor.modify(self.sock.fileno(), 0)
 
 
 class Listeners:
@@ -64,6 +78,24 @@ class Listeners:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._listeners: list[_Listener] = []
+        self._failures = 0
+        server.cron.append(self._cron)
+
+    @property
+    def reactor(self) -> Reactor:
+        return self._server.reactor
+
+    def failed(self, reason: str) -> None:
+        """failed(reason): accept failed; of failures without a success in between only the first is logged."""
+        self._failures += 1
+        if self._failures == 1:
+            log.warning("Accepting client connection: accept: %s. It is tried again at each cron.", reason)
+
+    def _cron(self) -> None:
+        for listener in self._listeners:
+            if listener.resting:
+                listener.resting = False
+                self.reactor.modify(listener.sock.fileno(), READABLE)
 
     def open(self, *, may_be_none: bool = False) -> None:
         """open() raises ListenError if a port is taken, or if nothing could be bound at all."""
@@ -131,6 +163,9 @@ class Listeners:
         server = self._server
         sock.setblocking(False)
         server.stats.connections_received += 1
+        if self._failures:
+            log.info("Clients are accepted again after %d failures.", self._failures)
+            self._failures = 0
         if len(server.clients) >= server.config.maxclients:
             self._refuse(sock, _MAXCLIENTS)
             return
@@ -147,7 +182,11 @@ class Listeners:
             keepalive_seconds = server.config.tcp_keepalive
             if keepalive_seconds:
                 set_keepalive(sock, keepalive_seconds)
-        server.accept(Connection(server, sock, next(server.client_ids)), peer)
+        connection = Connection(server, sock, next(server.client_ids))
+        try:
+            server.accept(connection, peer)
+        except OSError as error:  # the epoll set takes no more
+            connection.close(f"can't be watched: {error.strerror}")
 
     def _refuse(self, sock: socket.socket, text: bytes) -> None:
         self._server.stats.connections_rejected += 1

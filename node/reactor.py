@@ -2,11 +2,13 @@
 
 Laws: no await, task or exception handler for each command; a handler does a bounded amount of work for each
 event; replies go out after all ready sockets were drained, one send each; other Trio tasks get their turn at
-least every `YIELD_INTERVAL_NS` of work. Handlers may be added, changed and removed from any Trio task.
+least every `YIELD_INTERVAL_NS` of work. Handlers may be added, changed and removed from any Trio task. An
+exception out of a handler is a bug; it ends that handler (`on_fault`) and nothing else.
 """
 
 from __future__ import annotations
 
+import os
 import select
 from collections.abc import Callable
 from time import perf_counter_ns
@@ -14,18 +16,27 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from .internal_errors import contained, report
+
 T = TypeVar("T")
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 EVENTS_PER_POLL = 256
 YIELD_INTERVAL_NS = 5_000_000
-LINGER_SECONDS = 0.0005
+LINGER_SECONDS = 0.001
 """How long an idle reactor waits in epoll itself before it parks in Trio: a lone client's next request is
-met without a Trio round trip, and an idle node spends nothing."""
+met without a Trio round trip, and an idle node spends nothing. Whole milliseconds, which is what epoll takes."""
 
 
-class Handler(Protocol):
+class Faultable(Protocol):
+    """What every object that the reactor calls can do."""
+
+    def on_fault(self) -> None:
+        """One of its other methods raised: give up what it was about, and the descriptor, unless that can go on."""
+
+
+class Handler(Faultable, Protocol):
     """What the reactor calls for a file descriptor."""
 
     def on_readable(self) -> None:
@@ -35,11 +46,57 @@ class Handler(Protocol):
         """The descriptor takes output again. Must not raise, must not block."""
 
 
-class Flushable(Protocol):
+class Flushable(Faultable, Protocol):
     """A handler with pending output."""
 
     def flush(self) -> None:
         """Send what is pending; ask for WRITABLE if the socket did not take it all. Must not raise."""
+
+
+class Resumable(Faultable, Protocol):
+    """A handler with work left over from a turn that was cut off."""
+
+    def on_turn(self) -> None:
+        """Do a bounded part of the work, if it is still to be done; `continue_later` again if more is left."""
+
+
+class _Leftovers:
+    """The handlers with work left over. A handler itself: its eventfd is readable while there are any."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._handlers: dict[Resumable, None] = {}
+        self._fd = -1
+
+    def add(self, handler: Resumable) -> None:
+        """add(handler): its turn comes in the next round."""
+        if self._fd < 0:
+            self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._reactor.add(self._fd, self)
+        if not self._handlers:
+            os.eventfd_write(self._fd, 1)
+        self._handlers[handler] = None
+
+    def close(self) -> None:
+        """close() gives the descriptor back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def on_readable(self) -> None:
+        os.eventfd_read(self._fd)
+        handlers, self._handlers = self._handlers, {}
+        for handler in handlers:
+            try:
+                handler.on_turn()
+            except Exception:
+                self._reactor.fault(handler)
+
+    def on_writable(self) -> None:
+        return None
+
+    def on_fault(self) -> None:
+        return None
 
 
 class Reactor:
@@ -50,6 +107,7 @@ class Reactor:
         self._handlers: dict[int, Handler] = {}
         self._pending: dict[Flushable, None] = {}
         self._working = False
+        self._leftovers = _Leftovers(self)
         self.update_clock = update_clock
         self.cycles = 0
         """How often ready sockets were drained, or cron ran."""
@@ -60,12 +118,13 @@ class Reactor:
 
     def add(self, fd: int, handler: Handler, events: int = READABLE) -> None:
         """add(fd, handler) begins to watch a non-blocking descriptor."""
-        self._handlers[fd] = handler
         self._epoll.register(fd, events)
+        self._handlers[fd] = handler
 
     def modify(self, fd: int, events: int) -> None:
-        """modify(fd, READABLE | WRITABLE) changes what is watched."""
-        self._epoll.modify(fd, events)
+        """modify(fd, READABLE | WRITABLE) changes what is watched. Also after `run` has ended."""
+        if not self._epoll.closed:
+            self._epoll.modify(fd, events)
 
     def remove(self, fd: int) -> None:
         """remove(fd) ends it; call it before the descriptor is closed. Also after `run` has ended."""
@@ -77,6 +136,10 @@ class Reactor:
         self._pending[handler] = None
         if not self._working:
             self._flush()
+
+    def continue_later(self, handler: Resumable) -> None:
+        """continue_later(handler): its `on_turn` is called in the next round, after what the sockets bring."""
+        self._leftovers.add(handler)
 
     def batch(self, work: Callable[[], T]) -> T:
         """batch(work) -> its result; what it writes to a client is sent once, after it. Called between rounds."""
@@ -94,11 +157,20 @@ class Reactor:
 
     def _flush(self) -> None:
         for hook in self.before_send:
-            hook()
+            contained("hook", hook)
         while self._pending:
             pending, self._pending = self._pending, {}
             for handler in pending:
-                handler.flush()
+                try:
+                    handler.flush()
+                except Exception:
+                    self.fault(handler)
+
+    @staticmethod
+    def fault(handler: Faultable) -> None:
+        """fault(handler): in an `except` block; one of its methods raised."""
+        report(f"{type(handler).__name__}, which is given up")
+        contained("end", handler.on_fault)
 
     def _drain(self, events: list[tuple[int, int]]) -> None:
         self._working = True
@@ -108,10 +180,13 @@ class Reactor:
             handler = handlers.get(fd)
             if handler is None:
                 continue
-            if mask & WRITABLE:
-                handler.on_writable()
-            if mask & ~WRITABLE and fd in handlers:
-                handler.on_readable()
+            try:
+                if mask & WRITABLE:
+                    handler.on_writable()
+                if mask & ~WRITABLE and fd in handlers:
+                    handler.on_readable()
+            except Exception:
+                self.fault(handler)
         if self._pending:
             self._flush()
         self._working = False
@@ -122,13 +197,11 @@ class Reactor:
         try:
             turn_ends_ns = perf_counter_ns() + YIELD_INTERVAL_NS
             while True:
-                events = poll(0, EVENTS_PER_POLL)
+                events = poll(LINGER_SECONDS, EVENTS_PER_POLL)
                 if not events:
-                    events = poll(LINGER_SECONDS, EVENTS_PER_POLL)
-                    if not events:
-                        await trio.lowlevel.wait_readable(self._epoll.fileno())
-                        turn_ends_ns = perf_counter_ns() + YIELD_INTERVAL_NS
-                        continue
+                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                    turn_ends_ns = perf_counter_ns() + YIELD_INTERVAL_NS
+                    continue
                 started_ns = perf_counter_ns()
                 self._drain(events)
                 now_ns = perf_counter_ns()
@@ -139,3 +212,4 @@ class Reactor:
                     turn_ends_ns = perf_counter_ns() + YIELD_INTERVAL_NS
         finally:
             self._epoll.close()
+            self._leftovers.close()

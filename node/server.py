@@ -19,7 +19,7 @@ import trio
 
 from .auth import password_required, set_authenticated, watch_password
 from .blocking import Blocking
-from .client import Client
+from .client import GUARD_REPLICA, Client
 from .clock import Clock
 from .cluster import Cluster
 from .command import GATE_ANY, CommandTable, discover
@@ -29,6 +29,7 @@ from .connection import Connection
 from .dispatch import Dispatcher
 from .errors import CommandError
 from .info import Info
+from .internal_errors import contained, supervised
 from .journal import Journal
 from .keyspace import Database, ExpiryPolicy, Keyspace
 from .listeners import ListenError, Listeners
@@ -84,7 +85,6 @@ class Server:
         self.clients: dict[int, Client] = {}
         """Connected clients by id, oldest first."""
         self.client_ids = count(1)
-        self.listeners = Listeners(self)
         self.cron: list[Callable[[], None]] = []
         """Called every CRON_INTERVAL_SECONDS, in order; each bounds its own work."""
         self.cron_paused = False
@@ -99,9 +99,11 @@ class Server:
         """Called when the server stops, after the last command."""
         self._stop = trio.Event()
         self._timer_moved = trio.Event()
+        self._load_failure: LoadError | None = None
         self.exit_status = 0
         self.blocking.on_deadline = self._move_timer
         self.cron.append(self._check_clients)
+        self.listeners = Listeners(self)
         self.info = Info(self)
         watch_password(self)
         self.oom_score = OomScore(config)
@@ -151,27 +153,34 @@ class Server:
         """
         limit = self.config.client_output_buffer_limit[connection.kind]
         size = len(connection.client.out)
+        hard_bytes, soft_bytes = limit.hard_bytes, limit.soft_bytes
+        if connection.client.guard & GUARD_REPLICA:
+            size = self.replication.primary.unsent_bytes(connection.client)
+            # A limit below the backlog's size would cut off replicas that the backlog can serve.
+            hard_bytes, soft_bytes = (
+                max(bound, self.config.repl_backlog_size) if bound else 0 for bound in (hard_bytes, soft_bytes)
+            )
         now_ms = self.clock.now_ms
-        if limit.soft_bytes and size > limit.soft_bytes:
+        if soft_bytes and size > soft_bytes:
             connection.over_soft_since_ms = connection.over_soft_since_ms or now_ms
         else:
             connection.over_soft_since_ms = 0
         too_long = connection.over_soft_since_ms and now_ms - connection.over_soft_since_ms > limit.soft_seconds * 1000
-        if (limit.hard_bytes and size > limit.hard_bytes) or too_long:
+        if (hard_bytes and size > hard_bytes) or too_long:
             self.stats.output_limit_disconnections += 1
             log.warning("Client id=%d closed for overcoming of output buffer limits.", connection.client.id)
             connection.close("output buffer limit")
 
     def _check_clients(self) -> None:
         for client in [*self.clients.values()]:
-            if client.out and client.connection is not None:
+            if (client.out or client.guard & GUARD_REPLICA) and client.connection is not None:
                 self.check_output_limit(client.connection)
         timeout_ms = self.config.timeout * 1000
         if not timeout_ms:
             return
         oldest_ms = self.clock.now_ms - timeout_ms
         for client in [*self.clients.values()]:
-            idle = client.last_interaction_ms < oldest_ms and client.parked is None and client.replica is None
+            idle = client.last_interaction_ms < oldest_ms and client.parked is None and not client.guard & GUARD_REPLICA
             if idle and client.connection is not None:
                 client.connection.close("idle timeout")
 
@@ -227,7 +236,7 @@ class Server:
                 continue
             started_ns = perf_counter_ns()
             for hook in self.cron:
-                hook()
+                contained("cron hook", hook)
             self.reactor.cycles += 1
             self.reactor.busy_ns += perf_counter_ns() - started_ns
 
@@ -238,31 +247,37 @@ class Server:
             wait_seconds = max(0.0, (deadline_ms - self.clock.update()) / 1000) if deadline_ms else float("inf")
             with trio.move_on_after(wait_seconds):
                 await self._timer_moved.wait()
-            self.blocking.expire(self.clock.update())
+            now_ms = self.clock.update()
+            if not contained("timer", lambda: self.blocking.expire(now_ms)):
+                await trio.sleep(CRON_INTERVAL_SECONDS)
+
+    async def _load(self, on_ready: Callable[[], None]) -> None:
+        try:
+            await self.persistence.load()
+        except LoadError as error:
+            self._load_failure = error
+            self._stop.set()
+            return
+        for hook in self.after_loading:
+            hook()
+        on_ready()
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
         """run() -> the exit status, once `stop` was called. `on_ready` is called when the data set is loaded.
 
         Clients are accepted before that, and told LOADING. Raises ListenError, LoadError.
         """
-        failure: LoadError | None = None
         for prepare in self.before_serving:
             prepare()
         self.listeners.open()
-        log.info("Server initialized")
         try:
             async with trio.open_nursery() as nursery:
-                for task in (self.reactor.run, self._run_cron, self._run_timer, *self.tasks):
-                    nursery.start_soon(task)
-                try:
-                    await self.persistence.load()
-                except LoadError as error:
-                    failure = error
-                else:
-                    for hook in self.after_loading:
-                        hook()
-                    on_ready()
-                    await self._stop.wait()
+                for loop in (self.reactor.run, self._run_cron, self._run_timer):
+                    nursery.start_soon(loop)
+                for task in self.tasks:
+                    nursery.start_soon(supervised, task)
+                nursery.start_soon(self._load, on_ready)
+                await self._stop.wait()
                 nursery.cancel_scope.cancel()
         finally:
             self.listeners.close()
@@ -271,9 +286,9 @@ class Server:
                     client.connection.flush()
                     client.connection.close("shutdown")
             for hook in self.at_exit:
-                hook()
-        if failure is not None:
-            raise failure
+                contained("exit hook", hook)
+        if self._load_failure is not None:
+            raise self._load_failure
         log.warning("pyredis-node is now ready to exit, bye bye...")
         return self.exit_status
 

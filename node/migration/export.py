@@ -151,6 +151,9 @@ class SlotExport:
         elif self.job.state is JobState.HANDOVER and not self._unanswered:
             self._handed_over()
 
+    def on_fault(self) -> None:
+        self.fail("internal error, see the source's log")
+
     def flush(self) -> None:
         """flush(): send what the socket takes; WRITABLE is asked for while there is more to come."""
         if self._sock is None:

@@ -59,6 +59,10 @@ class Child:
     def on_writable(self) -> None:
         return None
 
+    def on_fault(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        self._reap()
+
     def _take(self, line: bytes) -> None:
         word, _, rest = line.partition(b" ")
         if word == b"error":
