@@ -199,7 +199,10 @@ class ClusterCore:
                 self.health.doubt()
 
     def next_deadline_ms(self) -> float:
-        """next_deadline_ms() -> when `tick` is due next."""
+        """next_deadline_ms() -> when `tick` is due next, as of the last `take_effects`."""
+        return self._expected_tick_ms
+
+    def _deadline_ms(self) -> float:
         dues = (
             self.detector.deadline_ms(),
             self.election.deadline_ms(),
@@ -224,7 +227,7 @@ class ClusterCore:
         effects += self._sends
         effects += self._syncs
         self._effects, self._sends, self._syncs = [], [], []
-        self._expected_tick_ms = self.next_deadline_ms()
+        self._expected_tick_ms = self._deadline_ms()
         return effects
 
     # Outputs

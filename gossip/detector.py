@@ -52,6 +52,8 @@ class Detector:
 
     def deadline_ms(self) -> float:
         due = self.next_probe_at_ms
+        while self._escalations and self._escalations[0][1] not in self._pending:
+            self._escalations.popleft()
         if self._escalations:
             due = min(due, self._escalations[0][0])
         for node in self.unanswered.values():
