@@ -13,7 +13,7 @@ from itertools import count
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from .client import GUARD_PARKED, GUARD_TRUSTED, Client, Parked
+from .client import GUARD_PARKED, GUARD_REPLICA, GUARD_TRUSTED, Client, Parked
 from .command import Command
 from .errors import CommandError
 from .pausing import PausePurpose, Pauses
@@ -157,9 +157,10 @@ class Blocking:
     def abort_all(self, error: CommandError, keep: Callable[[Client], bool] = lambda client: False) -> None:
         """abort_all(error): every parked client gets the error, as after a demotion to replica."""
         for client in [*self.clients]:
-            waits = client.parked is not None and client.parked.kind != "pause"
-            if waits and not keep(client):
-                self.complete(client, error.encode())
+            parked = client.parked
+            if parked is not None and parked.kind != "pause" and not keep(client):
+                parked.command.calls += 1
+                self.complete(client, self._server.dispatcher.failed(parked.command, error))
 
     # -- serving
 
@@ -253,7 +254,7 @@ class Blocking:
 
     def postpone(self, client: Client, command: Command, args: list[bytes]) -> bool:
         """postpone(client, command, args) -> True if a pause holds the command back; it runs when it ends."""
-        if client.guard & GUARD_TRUSTED or client.replica is not None:
+        if client.guard & (GUARD_TRUSTED | GUARD_REPLICA):
             return False
         if not self._holds(client, command) or command.full_name == "client|unpause":
             return False

@@ -28,10 +28,12 @@ GUARD_CLOSING = 128
 GUARD_NO_TOUCH = 256
 GUARD_MONITOR = 512
 GUARD_IMPORT = 1024
+GUARD_REPLICA = 2048
 GUARD_TRUSTED = GUARD_PRIMARY | GUARD_IMPORT
 """Reasons why a client's commands take the slow path; `Client.guard` is 0 for an ordinary one.
 
 GUARD_TRUSTED: the stream of our primary, or of a slot migration's source; it is neither redirected nor paused.
+GUARD_REPLICA: its connection carries the stream to a replica; it may ask for nothing that has a reply.
 """
 
 

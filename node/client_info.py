@@ -11,7 +11,7 @@ import socket
 import sys
 from time import perf_counter_ns
 
-from .client import GUARD_CLOSING, GUARD_PRIMARY, GUARD_READONLY, Client
+from .client import GUARD_CLOSING, GUARD_PRIMARY, GUARD_READONLY, GUARD_REPLICA, Client
 from .errors import CommandError
 
 CLIENT_TYPES = {
@@ -39,7 +39,7 @@ def client_type(client: Client) -> str:
     """client_type(client) -> "normal", "replica", "pubsub" or "master" (the link to our primary)."""
     if client.guard & GUARD_PRIMARY:
         return "master"
-    if client.replica is not None:
+    if client.guard & GUARD_REPLICA:
         return "replica"
     return "pubsub" if "pubsub" in client.flags else "normal"
 

@@ -38,6 +38,8 @@ class Config:
 
         def __getattr__(self, name: str) -> Any: ...
 
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
     def __init__(self, **values: str) -> None:
         """Config(port="7000") starts from the defaults and the directives given, spelled with `_`."""
         self.table = by_name()

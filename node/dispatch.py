@@ -19,6 +19,7 @@ from .client import (
     GUARD_CLOSING,
     GUARD_MULTI,
     GUARD_PARKED,
+    GUARD_REPLICA,
     GUARD_REPLY,
     GUARD_TRUSTED,
     Client,
@@ -49,6 +50,7 @@ class Router(Protocol):
         """redirect_transaction(client, transaction) -> the same for EXEC, over the keys of all its commands."""
 
 
+_KEYSPACE_FLAGS = frozenset({"readonly", "may_replicate"})
 NO_MULTI = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
 """Commands that run at once inside MULTI instead of being queued."""
 
@@ -199,16 +201,18 @@ class Dispatcher:
                 self._check_gates(client, command)
             if command.name == "exec" and self.gates:
                 self._check_transaction(client)
+            if guard & GUARD_REPLICA and (command.is_write or not _KEYSPACE_FLAGS.isdisjoint(command.flags)):
+                raise CommandError("Replica can't interact with the keyspace")
             if client.transaction is not None and command.name not in NO_MULTI:
                 return self._queue(client, client.transaction, command, args)
         except CommandError as error:
             if client.transaction is not None:
                 client.transaction.aborted = True
-            return self._filtered(client, self._rejected(args, error))
+            return self._filtered(client, args, self._rejected(args, error))
         if self.server.blocking.pauses.active and self.server.blocking.postpone(client, command, args):
             return NO_REPLY
         client.command = command
-        return self._filtered(client, self.execute(client, command, args))
+        return self._filtered(client, args, self.execute(client, command, args))
 
     def _check_gates(self, client: Client, command: Command) -> None:
         for _, bits, check in self._checks.values():
@@ -239,8 +243,11 @@ class Dispatcher:
         transaction.has_write = transaction.has_write or command.is_write
         return QUEUED
 
-    def _filtered(self, client: Client, reply: bytes) -> bytes:
-        """CLIENT REPLY OFF and SKIP; the primary's stream gets no replies."""
+    def _filtered(self, client: Client, args: list[bytes], reply: bytes) -> bytes:
+        """CLIENT REPLY OFF and SKIP; in the stream to a replica there is no place for replies."""
+        if client.guard & GUARD_REPLICA and reply:
+            self.server.replication.primary.replied(client, args, reply)
+            return NO_REPLY
         if client.guard & GUARD_REPLY and client.reply_mode != b"on":
             if client.reply_mode == b"skipped":
                 client.reply_mode = b"on"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .command import Command
 from .command_docs import subcommands_of
-from .info_replication import replication_fields, replication_memory, replication_stats
+from .info_replication import replication_fields, replication_loading, replication_memory, replication_stats
 from .info_sections import append_only_fields, clients_fields, cpu_fields, memory_fields, server_fields, stats_fields
 from .metrics import Rate
 from .process import used_bytes
@@ -57,6 +57,7 @@ class Info:
         self.contribute("stats", lambda: replication_stats(server))
         self.contribute("memory", lambda: replication_memory(server))
         self.contribute("replication", lambda: replication_fields(server))
+        self.contribute("persistence", lambda: replication_loading(server))
         self.contribute("cpu", cpu_fields)
         self.contribute("commandstats", self._commandstats)
         self.contribute("errorstats", self._errorstats)

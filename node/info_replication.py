@@ -31,7 +31,7 @@ def replication_fields(server: Server) -> Fields:
             continue
         host, port = link.address
         lag = max(0, server.clock.now_ms - link.ack_time_ms) // 1000 if link.in_sync else 0
-        fields[f"slave{shown}"] = f"ip={host},port={port},state={link.state.value},offset={link.ack_offset},lag={lag}"
+        fields[f"slave{shown}"] = f"ip={host},port={port},state={link.state.shown},offset={link.ack_offset},lag={lag}"
         shown += 1
     backlog = primary.backlog
     return fields | {
@@ -57,9 +57,18 @@ def _link_fields(server: Server, link: PrimaryLink) -> Fields:
         "master_link_status": "up" if up else "down",
         "master_last_io_seconds_ago": max(0, now_ms - link.last_io_ms) // 1000 if up else -1,
         "master_sync_in_progress": int(link.state is LinkState.TRANSFER),
-        "slave_read_repl_offset": server.replication.offset,
+        "slave_read_repl_offset": link.read_offset,
         "slave_repl_offset": server.replication.offset,
     }
+    if link.transfer is not None:
+        read, total = link.transfer.read_bytes, link.transfer.total_bytes
+        fields |= {
+            "master_sync_total_bytes": max(0, total),
+            "master_sync_read_bytes": read,
+            "master_sync_left_bytes": max(0, total - read),
+            "master_sync_perc": f"{read * 100 / max(1, total) if total > 0 else 0:.2f}",
+            "master_sync_last_io_seconds_ago": max(0, now_ms - link.last_io_ms) // 1000,
+        }
     if not up:
         fields["master_link_down_since_seconds"] = max(0, now_ms - link.down_since_ms) // 1000
     return fields | {
@@ -84,5 +93,21 @@ def replication_memory(server: Server) -> Fields:
     backlog = server.replication.primary.backlog
     size = len(backlog) if backlog is not None else 0
     links = server.replication.primary.links.values()
-    pending = sum(len(link.pending) + len(link.client.out) for link in links)
-    return {"mem_replication_backlog": size, "mem_total_replication_buffers": size + pending}
+    copied = sum(len(link.client.out) for link in links if link.in_sync)
+    return {"mem_replication_backlog": size, "mem_total_replication_buffers": size + copied}
+
+
+def replication_loading(server: Server) -> Fields:
+    """replication_loading(server) -> in the section `persistence`, a full sync that is loaded as it comes in."""
+    replication = server.replication
+    link = replication.link
+    if link is None or link.transfer is None or not (replication.loading or replication.async_loading):
+        return {}
+    transfer = link.transfer
+    return {
+        "loading": int(replication.loading),
+        "async_loading": int(replication.async_loading),
+        "loading_start_time": transfer.started_ms // 1000,
+        "loading_total_bytes": max(0, transfer.total_bytes),
+        "loading_loaded_bytes": transfer.read_bytes,
+    }

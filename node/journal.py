@@ -73,12 +73,16 @@ class Journal:
         if len(effects) == 1:
             self.append(*effects[0])
             return
-        self._select(effects[0][0])
-        self._emit(_MULTI, effects[0][0], [b"MULTI"])
+        self._emit(_MULTI, self.database, [b"MULTI"])
         for database, args in effects:
             self._select(database)
             self._emit(encode_command(args), database, args)
-        self._emit(_EXEC, effects[-1][0], [b"EXEC"])
+        self._emit(_EXEC, self.database, [b"EXEC"])
+
+    def append_control(self, args: list[bytes]) -> None:
+        """append_control(args): PING or REPLCONF GETACK, which concern no database."""
+        if self.active:
+            self._emit(encode_command(args), self.database, args)
 
     def append_raw(self, data: bytes) -> None:
         """append_raw(data): part of the primary's stream, passed on unchanged to our own replicas."""

@@ -37,6 +37,9 @@ class ExpiryPolicy(enum.Enum):
     """A primary deletes it and propagates the deletion."""
     HIDE = "hide"
     """A replica answers as if it were gone and waits for its primary's DEL."""
+    LOCAL = "local"
+    """A writable replica hides it too, but a writer's lookup deletes it, here alone; and so dies, at its time, a
+    key whose time to live was set here."""
     IGNORE = "ignore"
     """Commands of the primary's stream, and loading, see the key as it is."""
 
@@ -104,6 +107,8 @@ class Keyspace:
         self.expiry_policy = ExpiryPolicy.DELETE
         self.ready: dict[tuple[int, bytes], None] = {}
         """(database index, key) of changed keys that parked clients wait for, in order."""
+        self.expiring_here: dict[tuple[int, bytes], None] = {}
+        """(database index, key) of keys whose time to live was set under the policy LOCAL."""
         self.on_expired: Callable[[Database, bytes], None] = lambda database, key: None
         """Called when a primary deleted an expired key: propagates the deletion."""
         self.free_later: Callable[[object, int], None] | None = None
@@ -156,12 +161,14 @@ class Database:
         slot = crc_hqx(hash_tag(key) if 123 in key else key, 0) & 16383
         value = self.slots[slot].get(key)
         if value is None or (self.expires.count and self._expire_if_due(key)):
+            if value is not None and self.keyspace.expiry_policy is ExpiryPolicy.LOCAL:
+                self.expire(key)
             return None
         return value
 
     def exists(self, key: bytes) -> bool:
         """exists(key) -> whether the key is there and not expired. O(1)."""
-        return self.find(key) is not None
+        return key in self.slots[key_slot(key)] and not (self.expires.count and self._expire_if_due(key))
 
     def peek(self, key: bytes) -> Value | None:
         """peek(key) -> the stored value even if expired; for introspection, snapshots and the stream."""
@@ -180,13 +187,15 @@ class Database:
 
     def modified(self, key: bytes) -> None:
         """modified(key): the key's value was changed in place (or inserted). O(1)."""
-        keyspace = self.keyspace
-        keyspace.dirty += 1
-        if self.watched and key in self.watched:
-            for watch in self.watched[key]:
-                watch.touched(self, key)
-        if self.blocked and key in self.blocked:
-            keyspace.ready[self.index, key] = None
+        self.keyspace.dirty += 1
+        if self.watched or self.blocked:
+            self._tell(key)
+
+    def _tell(self, key: bytes) -> None:
+        for watch in self.watched.get(key, ()):
+            watch.touched(self, key)
+        if key in self.blocked:
+            self.keyspace.ready[self.index, key] = None
 
     def set(self, key: bytes, value: Value) -> None:
         """set(key, value) stores a value, whatever was there, and drops its time to live. O(1)."""
@@ -206,7 +215,9 @@ class Database:
             self.size += 1
             if before >= SLOT_DICT_MAX_ENTRIES and type(keys) is dict:
                 self.slots[slot] = Table(keys)
-        self.modified(key)
+        self.keyspace.dirty += 1
+        if self.watched or self.blocked:
+            self._tell(key)
 
     def delete(self, key: bytes) -> bool:
         """delete(key) -> whether a living key was removed (DEL's count). O(1) and the freeing of the value."""
@@ -288,6 +299,8 @@ class Database:
     def set_expiry(self, key: bytes, when_ms: int) -> None:
         """set_expiry(key, when_ms) sets the time of a key that exists. Callers call `modified` themselves."""
         self.expires.set(key, when_ms)
+        if self.keyspace.expiry_policy is ExpiryPolicy.LOCAL:
+            self.keyspace.expiring_here[self.index, key] = None
 
     def clear_expiry(self, key: bytes) -> bool:
         """clear_expiry(key) -> whether there was a time to drop (PERSIST). Callers call `modified`."""

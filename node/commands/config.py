@@ -49,7 +49,7 @@ def config_set(client: Client, args: list[bytes]) -> bytes:
     config.set_pairs(
         [_text(arg) for arg in args[2:]],
         protected=is_allowed(client, config.enable_protected_configs),
-        loading=client.server.loading,
+        loading=client.server.loading or client.server.replication.async_loading,
     )
     return OK
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..client import GUARD_PRIMARY, Client
+import logging
+
+from ..client import GUARD_PRIMARY, GUARD_REPLICA, Client
 from ..command import command
 from ..errors import CommandError, SyntaxError_
 from ..parsing import integer_or_none, parse_integer
@@ -10,8 +12,11 @@ from ..replication.replica import LinkState
 from ..replication.replica_link import SyncState
 from ..reply import NO_REPLY, OK, array, bulk, integer, simple
 
+log = logging.getLogger("pyredis")
+
 _PORT_MAX = 65535
 _WAIT_TIMEOUT_MAX_MS = 1 << 53
+ACK_DIGITS_MAX = 19
 
 
 def _replicaof(client: Client, args: list[bytes]) -> bytes:
@@ -22,7 +27,7 @@ def _replicaof(client: Client, args: list[bytes]) -> bytes:
     if args[1].lower() == b"no" and args[2].lower() == b"one":
         replication.promote()
         return OK
-    if client.replica is not None and client in replication.primary.links:
+    if client.guard & GUARD_REPLICA:
         raise CommandError("Command is not valid when client is a replica.")
     port = parse_integer(args[2])
     if not 0 <= port <= _PORT_MAX:
@@ -76,7 +81,12 @@ def psync(client: Client, args: list[bytes]) -> bytes:
     if client.connection is None or client.guard & GUARD_PRIMARY:
         return NO_REPLY
     _refuse_sync(client)
-    offset = parse_integer(args[2])
+    try:
+        offset = parse_integer(args[2])
+    except CommandError:
+        log.warning("Replica %s asks for synchronization but with a wrong offset", client.peer.decode())
+        raise
+    log.info("Replica %s asks for synchronization", client.peer.decode())
     return client.server.replication.primary.psync(client, args[1].decode("ascii", "replace"), offset)
 
 
@@ -91,6 +101,7 @@ def sync(client: Client, args: list[bytes]) -> bytes:
     if client.connection is None or client.guard & GUARD_PRIMARY:
         return NO_REPLY
     _refuse_sync(client)
+    log.info("Replica %s asks for synchronization", client.peer.decode())
     return client.server.replication.primary.sync(client)
 
 
@@ -118,8 +129,8 @@ def replconf(client: Client, args: list[bytes]) -> bytes:
             link.accepts_eof = link.accepts_eof or value.lower() == b"eof"
             link.accepts_psync2 = link.accepts_psync2 or value.lower() == b"psync2"
         elif name == b"ack":
-            if client in primary.links and value.isdigit():
-                primary.acknowledge(client, int(value))
+            if value.isdigit():
+                primary.acknowledge(client, int(value[:ACK_DIGITS_MAX]))
                 client.server.blocking.check_conditions()
             return NO_REPLY
         elif name == b"getack":
@@ -145,7 +156,7 @@ def role(client: Client, args: list[bytes]) -> bytes:
     link = replication.link
     if link is not None:
         offset = replication.offset if link.state is LinkState.CONNECTED else -1
-        fields = [bulk(b"slave"), bulk(link.host.encode()), integer(link.port), bulk(link.state.role.encode())]
+        fields = [bulk(b"slave"), bulk(link.host.encode()), integer(link.port), bulk(link.state.value.encode())]
         return array([*fields, integer(offset)])
     replicas = []
     for item in replication.primary.links.values():

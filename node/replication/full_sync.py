@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..reactor import READABLE
-from .replica_link import ReplicaLink
+from .replica_link import ReplicaLink, SyncState
 
 if TYPE_CHECKING:
     from ..server import Server
@@ -31,11 +31,18 @@ class FullSync:
     """
 
     def __init__(
-        self, server: Server, links: list[ReplicaLink], marker: bytes | None, on_end: Callable[[bool], None]
+        self,
+        server: Server,
+        links: list[ReplicaLink],
+        marker: bytes | None,
+        offset: int,
+        on_end: Callable[[bool], None],
     ) -> None:
         self._server = server
         self.links = links
         self.marker = marker
+        self.offset = offset
+        """The journal's offset as of which the snapshot is."""
         self._on_end = on_end
         self._fd = -1
         self._watched = False
@@ -69,6 +76,7 @@ class FullSync:
     def _file_written(self, ok: bool) -> None:
         self._child_ok = ok
         if not ok:
+            log.warning("SYNC failed. BGSAVE child returned an error")
             self._finish(False)
             return
         try:
@@ -79,6 +87,7 @@ class FullSync:
             return
         size = os.fstat(self._fd).st_size
         for link in self.links:
+            link.state = SyncState.SENDING
             link.send_snapshot(b"$%d\r\n" % size)
         self.drained()
 
@@ -90,13 +99,17 @@ class FullSync:
     def on_writable(self) -> None:
         return None
 
+    def on_fault(self) -> None:
+        self._finish(False)
+
     def drained(self) -> None:
         """drained(): a replica's output was sent; go on if none is congested. Files are read from here."""
         if self._fd < 0 or self._at_end or self._pumping:
             return
         if self.marker is None:
+            # One read: what it sends goes out in a later round, and comes back here.
             self._pumping = True
-            while self._fd >= 0 and not self._congested():
+            if not self._congested():
                 self._pump()
             self._pumping = False
         elif not self._watched and not self._congested():
@@ -124,6 +137,8 @@ class FullSync:
 
     def _end_of_data(self) -> None:
         self._at_end = True
+        if self.marker is not None:
+            log.info("Diskless rdb transfer, done reading from pipe, %d replicas still up.", len(self.links))
         self._close()
         if self._child_ok is not None:
             self._finish(self._child_ok)
@@ -150,14 +165,24 @@ class FullSync:
                 os.close(self._fd)
             self._fd = -1
 
+    @property
+    def open_to_others(self) -> bool:
+        """Whether a replica that comes now can be given this snapshot too: nothing of it was sent so far."""
+        return self.marker is None and self._fd < 0 and self._child_ok is None
+
     def forget(self, link: ReplicaLink) -> None:
-        """forget(link): that replica is gone; without any left, a diskless child is of no use."""
+        """forget(link): that replica is gone; without any left, the child is of no use, unless save points are set."""
         if link in self.links:
             self.links.remove(link)
-        if not self.links and self.marker is not None:
-            self._server.persistence.kill_child()
-        else:
+        if self.links:
             self.drained()
+        elif self.marker is not None:
+            log.warning("Diskless rdb transfer, last replica dropped, killing fork child.")
+            self._server.persistence.kill_child()
+        elif self._fd >= 0:
+            self._finish(False)
+        elif not self._server.config.save:
+            self._server.persistence.kill_child()
 
     def _finish(self, ok: bool) -> None:
         self._close()

@@ -1,7 +1,7 @@
 """The primary's side of replication: PSYNC, full syncs, the stream, acknowledgements (Redis: replication.c).
 
 Law: a replica is `ONLINE` only when what it was sent, snapshot and stream, is exactly this node's history up
-to the journal's offset.
+to `ReplicaLink.next_offset`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..client import Client
 from ..command import GATE_WRITE, Command
 from ..errors import CommandError
+from ..pausing import PausePurpose
 from ..reply import NO_REPLY
 from .backlog import Backlog
 from .full_sync import FullSync
@@ -26,6 +27,8 @@ log = logging.getLogger("pyredis")
 
 _MIN_REPLICAS_RANK = 40
 _NOT_ENOUGH = CommandError("Not enough good replicas to write.", "NOREPLICAS")
+_QUIET_PAUSES = frozenset({PausePurpose.FAILOVER.value, PausePurpose.SHUTDOWN.value})
+"""While these hold, replicas are to reach the primary's offset: no PING moves it on."""
 
 
 class PrimarySide:
@@ -44,21 +47,66 @@ class PrimarySide:
         self._no_replicas_since_ms: int | None = None
         self._last_ping_ms = 0
         self._waiting_since_ms = 0
+        self._scheduled = False
+        """Whether `flush` is due: entries came since the last one."""
+        self._acks_wanted = False
 
     # -- the journal
 
     def journal_entry(self, data: bytes, offset: int, database: int, args: list[bytes]) -> None:
-        """The journal's subscriber: into the backlog and to every replica."""
-        if self.backlog is not None:
-            self.backlog.append(data)
+        """The journal's subscriber: into the backlog; replicas get it before the reactor waits again."""
+        backlog = self.backlog
+        if backlog is not None:
+            backlog.append(data)
+        if not self._scheduled:
+            self._scheduled = True
+            self.server.reactor.schedule(self)
+
+    def flush(self) -> None:
+        """flush(): replicas are sent what the journal has for them. O(replicas), and what is copied."""
+        if self._acks_wanted:
+            self._acks_wanted = False
+            self._scheduled = True
+            self.server.journal.append_control([b"REPLCONF", b"GETACK", b"*"])
+        self._scheduled = False
+        backlog = self.backlog
+        if backlog is None:
+            return
         for link in [*self.links.values()]:
-            link.feed(data)
+            link.push(backlog)
+            if link.client.connection is not None and link.unsent_bytes(backlog) > len(link.client.out):
+                self.server.check_output_limit(link.client.connection)
+
+    def on_fault(self) -> None:
+        """A bug in `flush`: replicas may lack a part of the stream, they sync anew."""
+        self._scheduled = self._acks_wanted = False
+        self.disconnect_all("internal error")
+
+    def drained(self, link: ReplicaLink) -> None:
+        """drained(link): its output was sent; more of the stream or of the snapshot may follow."""
+        if self.backlog is not None:
+            link.push(self.backlog)
+        if self.full_sync is not None:
+            self.full_sync.drained()
+
+    def unsent_bytes(self, client: Client) -> int:
+        """unsent_bytes(client) -> how much of the stream that replica has yet to be sent."""
+        link = self.links.get(client)
+        return link.unsent_bytes(self.backlog) if link is not None and self.backlog is not None else 0
+
+    def _needed_from(self) -> int | None:
+        """The oldest offset that a replica has yet to be sent: the backlog keeps what follows."""
+        offsets = [link.next_offset for link in self.links.values() if link.next_offset is not None]
+        return min(offsets, default=None)
 
     def open_backlog(self) -> None:
         """open_backlog(): from now on the journal's offset moves and replicas can go on from it."""
         if self.backlog is None:
-            self.backlog = Backlog(self.server.config.repl_backlog_size, self.server.journal.offset + 1)
+            size_bytes = self.server.config.repl_backlog_size
+            self.backlog = Backlog(size_bytes, self.server.journal.offset + 1, self._needed_from)
             self.server.journal.subscribe(self)
+            if not self.links:
+                self._no_replicas_since_ms = self.server.clock.now_ms
 
     def close_backlog(self) -> None:
         """close_backlog(): nobody follows this history any more, and it takes a new name."""
@@ -90,22 +138,21 @@ class PrimarySide:
             return NO_REPLY
         backlog = self.backlog
         if backlog is not None and self.identity.continues(replid, offset) and backlog.holds(offset):
-            self._become_replica(client)
+            self._enter(link)
             answer = f"+CONTINUE {self.identity.replid}" if link.accepts_psync2 else "+CONTINUE"
-            stream = backlog.since(offset)
-            client.out += answer.encode() + b"\r\n" + stream
-            link.state = SyncState.ONLINE
-            link.ack_offset = offset - 1
-            link.ack_time_ms = self.server.clock.now_ms
-            self.links[client] = link
+            client.out += answer.encode() + b"\r\n"
+            link.resume(offset, self.server.clock.now_ms)
+            link.push(backlog)
             self.partial_syncs += 1
             log.info("Partial resynchronization request from %s accepted. Sending %d bytes of backlog "
-                     "starting from offset %d.", client.peer.decode(), len(stream), offset)  # fmt: skip
+                     "starting from offset %d.", link.name, backlog.end - offset, offset)  # fmt: skip
+            self.update_gate()
             return NO_REPLY
         if len(replid) == ID_LENGTH:
             self.partial_refused += 1
-            log.info("Partial resynchronization not accepted from %s (replid %s, offset %d)",
-                     client.peer.decode(), replid, offset)  # fmt: skip
+            log.info("Partial resynchronization not accepted from %s: it asked for '%s' at offset %d, we are '%s' "
+                     "and '%s' up to %d", link.name, replid, offset, self.identity.replid, self.identity.replid2,
+                     self.identity.second_offset)  # fmt: skip
         return self.sync(client, answers_psync=True)
 
     def sync(self, client: Client, *, answers_psync: bool = False) -> bytes:
@@ -114,44 +161,65 @@ class PrimarySide:
         if link.state is not None:
             return NO_REPLY
         link.answers_psync = answers_psync
-        link.state = SyncState.WAIT_SNAPSHOT
-        self._become_replica(client)
         self.full_syncs += 1
         if self.backlog is None:
             self.identity.renew()
             self.server.journal.database = -1
             self.open_backlog()
-            log.info("Replication backlog created, my new replication IDs are '%s'", self.identity.replid)
-        if not self.links:
+            log.info("Replication backlog created, my new replication IDs are '%s' and '%s'",
+                     self.identity.replid, self.identity.replid2)  # fmt: skip
+        if not self.waiting():
             self._waiting_since_ms = self.server.clock.now_ms
-        self.links[client] = link
-        log.info("Replica %s asks for synchronization", client.peer.decode())
-        self.start_full_sync()
+        link.state = SyncState.WAIT_SNAPSHOT
+        self._enter(link)
+        sync = self.full_sync
+        if sync is not None and sync.open_to_others and sync.links:
+            self._attach(link, sync)
+        else:
+            self.start_full_sync()
         return NO_REPLY
 
-    def _become_replica(self, client: Client) -> None:
-        client.flags.add("replica")
-        if client.connection is not None:
-            client.connection.kind = "replica"
+    def _enter(self, link: ReplicaLink) -> None:
+        link.enter(no_delay=not self.server.config.repl_disable_tcp_nodelay)
+        self.links[link.client] = link
         self._no_replicas_since_ms = None
+
+    def _attach(self, link: ReplicaLink, sync: FullSync) -> None:
+        """The file that is being written for others serves this replica too."""
+        log.info("Waiting for end of BGSAVE for SYNC")
+        self._begin(link, sync.offset)
+        sync.links.append(link)
 
     def forget(self, client: Client) -> None:
         """forget(client): its connection is closed."""
         link = self.links.pop(client, None)
         if link is None:
             return
-        log.warning("Connection with replica %s lost.", client.peer.decode())
-        if self.full_sync is not None:
+        log.info("Connection with replica %s lost.", link.name)
+        if self.full_sync is not None and link in self.full_sync.links:
             self.full_sync.forget(link)
         if not self.links:
             self._no_replicas_since_ms = self.server.clock.now_ms
+        if self.backlog is not None:
+            self.backlog.trim()
         self.update_gate()
 
     def disconnect_all(self, reason: str) -> None:
         """disconnect_all(reason): our history changed its name; replicas come back and go on if they can."""
-        for client in [*self.links]:
-            if client.connection is not None:
-                client.connection.close(reason)
+        for link in [*self.links.values()]:
+            link.close(reason)
+
+    def replied(self, client: Client, args: list[bytes], reply: bytes) -> None:
+        """replied(client, args, reply): a replica asked for something on the stream's connection."""
+        command = self.server.dispatcher.table.get(args[0])
+        name = command.full_name if command is not None else "<unknown>"
+        if reply.startswith(b"-"):
+            log.critical("== CRITICAL == This master is sending an error to its replica: '%s' after processing the "
+                         "command '%s'", reply[1:-2].decode(errors="replace"), name)  # fmt: skip
+        log.warning("Replica generated a reply to command '%s', disconnecting it: %s", name, client.peer.decode())
+        if client.connection is not None:
+            client.out.clear()
+            client.connection.finish("a replica generated a reply")
 
     # -- full sync
 
@@ -165,20 +233,25 @@ class PrimarySide:
         if not waiting or self.full_sync is not None or self.server.persistence.child_active:
             return
         config = self.server.config
-        delay_ms = config.repl_diskless_sync_delay * 1000 if config.repl_diskless_sync else 0
-        if delay_ms and self.server.clock.now_ms - self._waiting_since_ms < delay_ms:
+        enough = config.repl_diskless_sync_max_replicas
+        may_wait = config.repl_diskless_sync and not (enough and len(waiting) >= enough)
+        waited_ms = self.server.clock.now_ms - self._waiting_since_ms
+        if may_wait and waited_ms < config.repl_diskless_sync_delay * 1000:
             return
-        offset = self.server.journal.offset
         diskless = config.repl_diskless_sync and all(link.accepts_eof for link in waiting)
-        self.server.journal.database = -1
-        for link in waiting:
-            link.state = SyncState.SENDING
-            link.ack_offset = offset
-            if link.answers_psync:
-                link.send_snapshot(f"+FULLRESYNC {self.identity.replid} {offset}\r\n".encode())
         marker = secrets.token_hex(ID_LENGTH // 2).encode() if diskless else None
-        self.full_sync = FullSync(self.server, waiting, marker, self._full_sync_ended)
+        offset = self.server.journal.offset
+        for link in waiting:
+            self._begin(link, offset)
+        self.full_sync = FullSync(self.server, waiting, marker, offset, self._full_sync_ended)
         self.full_sync.start()
+
+    def _begin(self, link: ReplicaLink, offset: int) -> None:
+        # What the replica is sent of the stream must begin with a SELECT.
+        self.server.journal.database = -1
+        link.begin(offset)
+        if link.answers_psync:
+            link.send_snapshot(f"+FULLRESYNC {self.identity.replid} {offset}\r\n".encode())
 
     def _full_sync_ended(self, ok: bool) -> None:
         sync = self.full_sync
@@ -186,12 +259,14 @@ class PrimarySide:
         if sync is None:
             return
         now_ms = self.server.clock.now_ms
-        for link in sync.links:
+        for link in [*sync.links]:
             if ok:
                 link.snapshot_sent(wait_for_ack=sync.marker is not None, now_ms=now_ms)
-                log.info("Synchronization with replica %s succeeded", link.client.peer.decode())
-            elif link.client.connection is not None:
-                link.client.connection.close("full sync failed")
+                log.info("Synchronization with replica %s succeeded", link.name)
+                if self.backlog is not None:
+                    link.push(self.backlog)
+            else:
+                link.close("full sync failed")
         self.update_gate()
         self._waiting_since_ms = now_ms
         self.start_full_sync()
@@ -200,30 +275,34 @@ class PrimarySide:
 
     def acknowledge(self, client: Client, offset: int) -> None:
         """acknowledge(client, offset): REPLCONF ACK; WAIT may be satisfied by it."""
-        link = client.replica
-        if isinstance(link, ReplicaLink) and client in self.links:
+        link = self.links.get(client)
+        if link is not None:
             link.acknowledge(offset, self.server.clock.now_ms)
+            if self.backlog is not None:
+                link.push(self.backlog)
 
     def count_acknowledged(self, offset: int) -> int:
         """count_acknowledged(offset) -> how many online replicas have the journal up to `offset`."""
         return sum(link.in_sync and link.ack_offset >= offset for link in self.links.values())
 
     def ask_for_acks(self) -> None:
-        """ask_for_acks(): REPLCONF GETACK goes into the stream."""
-        self.server.journal.append(max(self.server.journal.database, 0), [b"REPLCONF", b"GETACK", b"*"])
+        """ask_for_acks(): REPLCONF GETACK goes into the stream, once for all who ask before the reactor waits."""
+        if self.links:
+            self._acks_wanted = True
+            self.server.reactor.schedule(self)
 
     def good_replicas(self) -> int:
         """good_replicas() -> online replicas that acknowledged within min-replicas-max-lag seconds."""
         config = self.server.config
         oldest_ms = self.server.clock.now_ms - config.min_replicas_max_lag * 1000
-        if not config.min_replicas_max_lag:
-            oldest_ms = -1
         return sum(link.in_sync and link.ack_time_ms >= oldest_ms for link in self.links.values())
 
     def update_gate(self) -> None:
         """update_gate(): writes are refused while fewer than min-replicas-to-write replicas are good."""
-        needed = self.server.config.min_replicas_to_write
+        config = self.server.config
         dispatcher = self.server.dispatcher
+        # As in Redis, either of the two at zero turns it off.
+        needed = config.min_replicas_to_write if config.min_replicas_max_lag else 0
         if needed and not self.server.replication.is_replica and self.good_replicas() < needed:
             dispatcher.close_gate("min-replicas", GATE_WRITE, _MIN_REPLICAS_RANK, self._refuse_write)
         else:
@@ -244,11 +323,7 @@ class PrimarySide:
             self._last_ping_ms = now_ms
         elif now_ms - self._last_ping_ms >= config.repl_ping_replica_period * 1000:
             self._last_ping_ms = now_ms
-            if not self.server.replication.is_replica:
-                self.server.journal.append(max(self.server.journal.database, 0), [b"PING"])
-            for link in self.links.values():
-                if link.state is SyncState.WAIT_SNAPSHOT:
-                    link.send_snapshot(b"\n")
+            self._ping()
         self.start_full_sync()
         self.update_gate()
         since_ms = self._no_replicas_since_ms
@@ -258,9 +333,22 @@ class PrimarySide:
             self.close_backlog()
             log.info("Replication backlog freed after %d seconds without connected replicas.", config.repl_backlog_ttl)
 
+    def _ping(self) -> None:
+        """Life signs: PING in the stream, a newline to those who wait for a snapshot (not while it is streamed)."""
+        quiet = self.server.blocking.pauses.reason in _QUIET_PAUSES
+        if not self.server.replication.is_replica and not quiet:
+            self.server.journal.append_control([b"PING"])
+        to_file = self.full_sync is None or self.full_sync.marker is None
+        for link in self.links.values():
+            if link.state is SyncState.WAIT_SNAPSHOT or (link.state is SyncState.IN_SNAPSHOT and to_file):
+                link.send_snapshot(b"\n")
+
     def _drop_silent(self, now_ms: int, timeout_ms: int) -> None:
         for link in [*self.links.values()]:
-            if link.in_sync and link.accepts_psync2 and now_ms - link.ack_time_ms > timeout_ms:
-                log.warning("Disconnecting timedout replica (streaming sync): %s", link.client.peer.decode())
-                if link.client.connection is not None:
-                    link.client.connection.close("replica timed out")
+            if link.in_sync:
+                if link.accepts_psync2 and now_ms - link.ack_time_ms > timeout_ms:
+                    log.warning("Disconnecting timedout replica (streaming sync): %s", link.name)
+                    link.close("replica timed out")
+            elif link.stalled_ms(now_ms) > timeout_ms:
+                log.warning("Disconnecting timedout replica (full sync): %s", link.name)
+                link.close("replica timed out")

@@ -23,7 +23,7 @@ from ..listeners import set_keepalive
 from ..parser import RequestParser
 from ..reactor import READABLE, WRITABLE
 from .identity import ID_LENGTH
-from .stream import Stream
+from .stream import Stream, StreamError
 from .transfer import Transfer, TransferError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ log = logging.getLogger("pyredis")
 
 READ_BYTES = 64 * 1024
 LINE_MAX_BYTES = 1024
+OFFSET_DIGITS_MAX = 19
 RETRY_INTERVAL_MS = 250
 """How soon a lost link is tried again."""
 
@@ -41,20 +42,27 @@ STREAM_BULK_MAX_BYTES = 1 << 40
 """The primary's commands are as large as they are: its own limit applied to them."""
 
 
+_MULTI_HEADER = b"*1\r\n$5\r\n"
+"""How an open transaction begins in the stream."""
+
+
 class LinkState(enum.Enum):
-    """The states of the link; ROLE shows `role`."""
+    """The states of the link; the values are ROLE's words."""
 
     DOWN = "connect"
     CONNECTING = "connecting"
     HANDSHAKE = "handshake"
-    PSYNC = "psync"
+    """Up to the answer to PSYNC, which comes when the primary begins a snapshot."""
     TRANSFER = "sync"
     CONNECTED = "connected"
 
-    @property
-    def role(self) -> str:
-        """What ROLE calls it."""
-        return {"handshake": "connecting", "psync": "sync"}.get(self.value, self.value)
+
+_NO_AUTH_YET = (b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted")
+_TIMEOUTS = {
+    LinkState.TRANSFER: "Timeout receiving bulk data from MASTER... If the problem persists try to set the "
+    "'repl-timeout' parameter in redis.conf to a larger value.",
+    LinkState.CONNECTED: "MASTER timeout: no data nor PING received...",
+}
 
 
 class PrimaryLink:
@@ -80,6 +88,9 @@ class PrimaryLink:
         self._next_try_ms = 0
         self._last_ack_ms = 0
         self._unapplied = bytearray()
+        """Bytes of the stream from the journal's offset on: an incomplete command, or an open transaction."""
+        self._resume_ms = 0
+        """While not 0 nothing is read, until then (key-load-delay)."""
 
     # -- connecting
 
@@ -137,6 +148,11 @@ class PrimaryLink:
         self._received(data)
 
     @property
+    def read_offset(self) -> int:
+        """The offset up to which the stream was read: beyond the applied one, there may be half a command."""
+        return self.server.journal.offset + len(self._unapplied)
+
+    @property
     def streaming(self) -> bool:
         """Whether what comes in is the primary's stream."""
         return self.state is LinkState.CONNECTED
@@ -190,7 +206,8 @@ class PrimaryLink:
         return self._expected.pop(0)(line)
 
     def _pong(self, line: bytes) -> bool:
-        refused = line.startswith(b"-") and not line.startswith((b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted"))
+        # One that asks for a password first answers so; AUTH follows.
+        refused = line.startswith(b"-") and not line.startswith(_NO_AUTH_YET)
         if refused:
             self.lost(f"Error reply to PING from master: '{line.decode(errors='replace')}'")
         return not refused
@@ -216,12 +233,11 @@ class PrimaryLink:
         return True
 
     def _psync(self, line: bytes) -> bool:
-        words = line.decode(errors="replace").split()
+        words = [word.decode(errors="replace") for word in line.split()]
         replication = self.server.replication
-        self.state = LinkState.PSYNC
         if words[0] == "+FULLRESYNC" and len(words) == 3 and len(words[1]) == ID_LENGTH and words[2].isdigit():
             log.info("Full resync from master: %s:%s", words[1], words[2])
-            self._begin_transfer(words[1], int(words[2]))
+            self._begin_transfer(words[1], int(words[2][:OFFSET_DIGITS_MAX]))
             return True
         if words[0] == "+CONTINUE":
             log.info("Successful partial resynchronization with master.")
@@ -248,13 +264,17 @@ class PrimaryLink:
     def _transferred(self, data: bytes) -> None:
         transfer = self.transfer
         assert transfer is not None
+        started, keys = transfer.started, transfer.keys_loaded
         try:
             rest = transfer.feed(data)
         except TransferError as error:
             log.warning("Failed trying to load the MASTER synchronization DB: %s", error)
             self.lost("the snapshot is broken")
             return
+        if transfer.started != started:
+            self.server.replication.transfer_changed()
         if rest is None:
+            self._slow_down(transfer.keys_loaded - keys)
             return
         self.transfer = None
         self.server.replication.loaded(transfer)
@@ -263,6 +283,18 @@ class PrimaryLink:
         self.acknowledge()
         if rest:
             self._apply(rest)
+
+    def _slow_down(self, keys: int) -> None:
+        """key-load-delay: the socket isn't read until the delay of these keys is over."""
+        delay_ms = keys * self.server.config.key_load_delay // 1000
+        if delay_ms > 0:
+            self._resume_ms = self.server.clock.now_ms + delay_ms
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._sock is not None:
+            reading = 0 if self._resume_ms else READABLE
+            self.server.reactor.modify(self._sock.fileno(), reading | (WRITABLE if self._out else 0))
 
     def _online(self) -> None:
         self.state = LinkState.CONNECTED
@@ -280,9 +312,18 @@ class PrimaryLink:
             return
         complete = len(self._unapplied) - self._parser.tail_bytes
         if complete:
-            self._stream.apply(commands)
-            self.server.journal.append_raw(bytes(self._unapplied[:complete]))
-            del self._unapplied[:complete]
+            try:
+                self._stream.apply(commands)
+            except StreamError as error:
+                self.lost(str(error))
+                return
+            applied = complete - self._stream.held_bytes
+            if self._stream.held_bytes and not self._unapplied.startswith(_MULTI_HEADER, max(applied, 0)):
+                self.lost("the stream is not made of RESP commands")
+                return
+            if applied:
+                self.server.journal.append_raw(bytes(self._unapplied[:applied]))
+                del self._unapplied[:applied]
         if self._stream.ack_wanted:
             self._stream.ack_wanted = False
             self.acknowledge()
@@ -307,9 +348,14 @@ class PrimaryLink:
         except OSError as error:
             self.lost(error.strerror or "write error")
             return
-        self.server.reactor.modify(self._sock.fileno(), READABLE | (WRITABLE if self._out else 0))
+        self._watch()
 
     # -- the end, and time
+
+    def on_fault(self) -> None:
+        # The stream may have been applied in part: only a full sync makes this data the primary's again.
+        self.server.replication.identity.renew()
+        self.lost("internal error")
 
     def lost(self, reason: str) -> None:
         """lost(reason): the link is down; `cron` tries again. What was applied stays."""
@@ -328,8 +374,10 @@ class PrimaryLink:
             self._sock.close()
             self._sock = None
         if self.transfer is not None:
-            self.transfer.abort()
+            log.warning("Internal error in RDB reading: the transfer ended after %d bytes", self.transfer.read_bytes)
+            self.transfer.drop()
             self.transfer = None
+        self._resume_ms = 0
         self.state = LinkState.DOWN
         self._out.clear()
         self._in.clear()
@@ -348,8 +396,13 @@ class PrimaryLink:
         if self.state is LinkState.DOWN:
             if now_ms >= self._next_try_ms:
                 self.connect()
+        elif self._resume_ms:
+            if now_ms >= self._resume_ms:
+                self._resume_ms = 0
+                self.last_io_ms = now_ms
+                self._watch()
         elif now_ms - self.last_io_ms > self.server.config.repl_timeout * 1000:
-            self.lost(f"Timeout in state {self.state.value}")
+            self.lost(_TIMEOUTS.get(self.state, "Timeout connecting to the MASTER..."))
         elif self.state is LinkState.CONNECTED and now_ms - self._last_ack_ms >= ACK_INTERVAL_MS:
             self.acknowledge()
         elif self.state is LinkState.TRANSFER and now_ms - self._last_ack_ms >= ACK_INTERVAL_MS:

@@ -1,27 +1,44 @@
 """What a primary knows of one replica: how far its full sync is, what it acknowledged, where it listens.
 
-Law: the stream reaches a replica in order and without a gap: from the snapshot's offset on everything is
-kept in `pending` until the snapshot was sent, then it goes straight to the client's output.
+Law: the stream reaches a replica in order and without a gap: `next_offset` is what it is sent next, from the
+snapshot's offset on, and the backlog keeps everything from there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import socket
 from typing import TYPE_CHECKING
+
+from ..client import GUARD_REPLICA
 
 if TYPE_CHECKING:
     from ..client import Client
+    from .backlog import Backlog
 
 SNAPSHOT_OUTPUT_HIGH_BYTES = 1 << 20
 """While more than this of a snapshot waits for a replica's socket, no more of it is read from the child."""
+
+STREAM_OUTPUT_HIGH_BYTES = 1 << 18
+"""So much of the stream is copied into a replica's output at a time; the rest waits in the backlog."""
 
 
 class SyncState(enum.Enum):
     """Where a replica is on its way to being in sync; values are INFO's `state`."""
 
-    WAIT_SNAPSHOT = "wait_bgsave"
+    WAIT_SNAPSHOT = "wait"
+    """No snapshot has begun for it."""
+    IN_SNAPSHOT = "wait_bgsave"
+    """A child writes its snapshot, into a file or, through us, into its socket."""
     SENDING = "send_bulk"
+    """It is sent the file."""
     ONLINE = "online"
+
+    @property
+    def shown(self) -> str:
+        """INFO's word for it."""
+        return "wait_bgsave" if self is SyncState.WAIT_SNAPSHOT else self.value
 
 
 class ReplicaLink:
@@ -41,15 +58,25 @@ class ReplicaLink:
         self.version = b""
         self.ack_offset = 0
         self.ack_time_ms = 0
+        self.next_offset: int | None = None
+        """The offset of the stream that it is sent next; None while it needs none of the stream."""
         self.stream_from_ack = False
         """After an EOF-marked snapshot the stream waits for the replica's first REPLCONF ACK."""
-        self.pending = bytearray()
+        self._snapshot_bytes = 0
+        self._progress: tuple[int, int] = (0, 0)
+        """Of the snapshot: how much its socket had taken, and since when it takes no more."""
 
     @property
     def address(self) -> tuple[str, int]:
         """(ip, port) at which this replica can be reached, as far as it told."""
         host = self.announced_ip.decode() if self.announced_ip else peer_host(self.client.peer)
         return host, self.listening_port
+
+    @property
+    def name(self) -> str:
+        """How the log calls it: `ip:port`."""
+        host, port = self.address
+        return f"{host}:{port}" if port else f"client id #{self.client.id}"
 
     @property
     def in_sync(self) -> bool:
@@ -61,25 +88,28 @@ class ReplicaLink:
         """Whether its socket should be drained before more of a snapshot is read."""
         return len(self.client.out) > SNAPSHOT_OUTPUT_HIGH_BYTES
 
-    def feed(self, data: bytes) -> None:
-        """feed(data): part of the stream, from the offset its sync began at."""
-        connection = self.client.connection
-        if connection is None or connection.closed or self.snapshot_only:
-            return
-        if self.in_sync and not self.stream_from_ack:
-            self.client.out += data
-            connection.reactor.schedule(connection)
-        elif self.state is not None and self.state is not SyncState.WAIT_SNAPSHOT:
-            self.pending += data
-            limit = connection.server.config.client_output_buffer_limit["replica"].hard_bytes
-            if limit and len(self.pending) > limit:
-                connection.close("output buffer limit")
+    # -- the snapshot
+
+    def begin(self, offset: int) -> None:
+        """begin(offset): its snapshot, as of that offset, is being written."""
+        self.state = SyncState.IN_SNAPSHOT
+        self.ack_offset = offset
+        self.next_offset = None if self.snapshot_only else offset + 1
 
     def send_snapshot(self, data: bytes) -> None:
-        """send_snapshot(data): the next bytes of the transfer."""
+        """send_snapshot(data): the next bytes of the transfer. They go out in a later round of the reactor."""
         connection = self.client.connection
         if connection is not None and not connection.closed:
-            connection.send(data)
+            self._snapshot_bytes += len(data)
+            self.client.out += data
+            connection.send_later()
+
+    def stalled_ms(self, now_ms: int) -> int:
+        """stalled_ms(now_ms) -> for how long its socket has taken nothing of the snapshot that waits for it."""
+        taken = self._snapshot_bytes - len(self.client.out)
+        if not self.client.out or taken != self._progress[0]:
+            self._progress = taken, now_ms
+        return now_ms - self._progress[1]
 
     def snapshot_sent(self, *, wait_for_ack: bool, now_ms: int) -> None:
         """snapshot_sent(...): the transfer is complete; the stream follows, at once or after the first ACK."""
@@ -89,22 +119,66 @@ class ReplicaLink:
         connection = self.client.connection
         if self.snapshot_only and connection is not None:
             connection.finish("snapshot was sent")
-        elif not wait_for_ack:
-            self._release_pending()
+
+    # -- the stream
+
+    def resume(self, offset: int, now_ms: int) -> None:
+        """resume(offset, now_ms): a partial sync; the stream goes on from `offset`."""
+        self.state = SyncState.ONLINE
+        self.next_offset = offset
+        self.ack_offset = offset - 1
+        self.ack_time_ms = now_ms
+
+    def unsent_bytes(self, backlog: Backlog) -> int:
+        """unsent_bytes(backlog) -> how much of the stream it has yet to be sent; its output limit counts that."""
+        if self.next_offset is None:
+            return 0
+        copied = len(self.client.out) if self.in_sync else 0
+        return backlog.end - self.next_offset + copied
+
+    def push(self, backlog: Backlog) -> None:
+        """push(backlog): the next part of the stream into its output, if there is room. O(STREAM_OUTPUT_HIGH_BYTES).
+
+        What doesn't fit is pushed when the output is drained.
+        """
+        offset = self.next_offset
+        connection = self.client.connection
+        if offset is None or self.state is not SyncState.ONLINE or self.stream_from_ack or connection is None:
+            return
+        out = self.client.out
+        if connection.closed or len(out) >= STREAM_OUTPUT_HIGH_BYTES:
+            return
+        data = backlog.read(offset, STREAM_OUTPUT_HIGH_BYTES)
+        if data:
+            self.next_offset = offset + len(data)
+            out += data
+            if len(data) < STREAM_OUTPUT_HIGH_BYTES:
+                connection.reactor.schedule(connection)
+            else:
+                connection.send_later()
 
     def acknowledge(self, offset: int, now_ms: int) -> None:
         """acknowledge(offset, now_ms): REPLCONF ACK came."""
         self.ack_offset = max(self.ack_offset, offset)
         self.ack_time_ms = now_ms
-        if self.stream_from_ack and self.in_sync:
+        if self.in_sync:
             self.stream_from_ack = False
-            self._release_pending()
 
-    def _release_pending(self) -> None:
+    def enter(self, *, no_delay: bool) -> None:
+        """enter(no_delay): from now on its connection carries the stream, and nothing else may be written to it."""
+        self.client.flags.add("replica")
+        self.client.guard |= GUARD_REPLICA
         connection = self.client.connection
-        if self.pending and connection is not None and not connection.closed:
-            connection.send(bytes(self.pending))
-        self.pending = bytearray()
+        if connection is not None:
+            connection.kind = "replica"
+            if not no_delay:
+                with contextlib.suppress(OSError):  # a Unix socket has no such option
+                    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+
+    def close(self, reason: str) -> None:
+        """close(reason) ends its connection; it comes back for a new sync."""
+        if self.client.connection is not None:
+            self.client.connection.close(reason)
 
 
 def peer_host(peer: bytes) -> str:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from .. import oom_score
 from ..client import GUARD_PRIMARY, Client
-from ..command import GATE_NOT_STALE, GATE_WRITE, Command
+from ..command import GATE_ANY, GATE_NOT_STALE, GATE_WRITE, Command
 from ..errors import CommandError
 from ..keyspace import ExpiryPolicy
 from ..logging import PRIMARY, REPLICA, set_role
 from .identity import Identity
+from .local_expiry import expire_local_keys
 from .primary import PrimarySide
 from .replica import LinkState, PrimaryLink
 from .transfer import Transfer
@@ -28,8 +29,10 @@ log = logging.getLogger("pyredis")
 
 _READONLY_RANK = 50
 _STALE_RANK = 60
+_LOADING_RANK = 70
 _READONLY = CommandError("You can't write against a read only replica.", "READONLY")
 _STALE = CommandError("Link with MASTER is down and replica-serve-stale-data is set to 'no'.", "MASTERDOWN")
+_LOADING = CommandError("Redis is loading the dataset in memory", "LOADING")
 _DEMOTED = CommandError(
     "force unblock from blocking operation, instance state changed (master -> replica?)", "UNBLOCKED"
 )
@@ -71,6 +74,28 @@ class Replication:
         """The replication offset: written here (primary) or applied here (replica), in bytes of the stream."""
         return self.server.journal.offset
 
+    @property
+    def async_loading(self) -> bool:
+        """Whether a snapshot of the same history is loaded beside the data that is served (INFO async_loading)."""
+        return self._transfer_kind == "async"
+
+    @property
+    def loading(self) -> bool:
+        """Whether a snapshot of another history is loaded as it comes in (INFO loading)."""
+        return self._transfer_kind == "other"
+
+    @property
+    def _transfer_kind(self) -> str:
+        """What a running transfer is in repl-diskless-load's terms; "file" where Redis would receive a file first."""
+        transfer = self.link.transfer if self.link is not None else None
+        if transfer is None or not transfer.started:
+            return "none"
+        mode = self.server.config.repl_diskless_load
+        if mode == "disabled" or (mode == "on-empty-db" and any(map(len, self.server.keyspace.databases))):
+            return "file"
+        same = transfer.replid == self.identity.replid and self.primary.backlog is not None
+        return "async" if mode == "swapdb" and same else "other"
+
     # -- changing roles
 
     def follow(self, host: str, port: int, *, connect: bool = True) -> None:
@@ -82,15 +107,21 @@ class Replication:
             if (self.link.host, self.link.port) == (host, port):
                 return
             self.link.close()
+            database = self.link.client.db
         else:
             self.server.blocking.abort_all(_DEMOTED)
+            database = self.server.keyspace.databases[max(0, self.server.journal.database)]
         self.server.journal.frozen = True
-        self.server.keyspace.expiry_policy = ExpiryPolicy.HIDE
         self.link = PrimaryLink(self.server, host, port)
+        # If the new primary goes on with our history, then in the database that it had selected so far.
+        self.link.client.db = database
+        if not self.server.config.cluster_enabled:
+            self.server.config.replicaof = (host, port)
         set_role(REPLICA)
         self.server.oom_score.become(oom_score.REPLICA)
-        self.primary.disconnect_all("this node became a replica")
-        self._update_gates()
+        # Our replicas stay: they may be able to go on with us. If our history changes its name they are told.
+        self.link_changed()
+        self.primary.update_gate()
         log.info("REPLICAOF %s:%d enabled", host, port)
         if connect and not self.server.loading:
             self.link.connect()
@@ -101,6 +132,8 @@ class Replication:
             return
         self.link.close()
         self.link = None
+        if not self.server.config.cluster_enabled:
+            self.server.config.replicaof = None
         set_role(PRIMARY)
         self.server.oom_score.become(oom_score.PRIMARY)
         self.identity.shift(self.offset)
@@ -110,6 +143,9 @@ class Replication:
         self.primary.disconnect_all("this node became a primary")
         self._update_gates()
         self.primary.update_gate()
+        self.primary.open_backlog()
+        log.info("Setting secondary replication ID to %s, valid up to offset: %d. New replication ID is %s",
+                 self.identity.replid2, self.identity.second_offset, self.identity.replid)  # fmt: skip
         log.info("MASTER MODE enabled")
 
     def restore(self, replid: str, offset: int, stream_database: int) -> None:
@@ -144,6 +180,8 @@ class Replication:
         keyspace = self.server.keyspace
         for ours, theirs in zip(keyspace.databases, transfer.staging.databases, strict=True):
             ours.swap_contents(theirs)
+        keyspace.expiring_here.clear()
+        transfer.drop()
         self.identity.replid = transfer.replid
         self.identity.forget_second()
         self.server.journal.offset = transfer.offset
@@ -152,6 +190,10 @@ class Replication:
         if self.link is not None:
             self.link.client.select(transfer.stream_database)
         self.server.persistence.data_replaced()
+
+    def transfer_changed(self) -> None:
+        """transfer_changed(): a snapshot begins to be loaded."""
+        self._update_gates()
 
     def link_changed(self) -> None:
         """link_changed(): it came up or went down."""
@@ -164,6 +206,8 @@ class Replication:
     def _update_gates(self) -> None:
         dispatcher = self.server.dispatcher
         config = self.server.config
+        if self.link is not None:
+            self.server.keyspace.expiry_policy = ExpiryPolicy.HIDE if config.replica_read_only else ExpiryPolicy.LOCAL
         if self.link is not None and config.replica_read_only:
             dispatcher.close_gate("readonly", GATE_WRITE, _READONLY_RANK, self._refuse_write)
         else:
@@ -172,6 +216,14 @@ class Replication:
             dispatcher.close_gate("stale", GATE_NOT_STALE, _STALE_RANK, self._refuse_stale)
         else:
             dispatcher.open_gate("stale")
+        if self.async_loading:
+            dispatcher.close_gate("async-loading", GATE_ANY, _LOADING_RANK, self._refuse_while_loading)
+        else:
+            dispatcher.open_gate("async-loading")
+
+    @staticmethod
+    def _refuse_while_loading(client: Client, command: Command) -> CommandError | None:
+        return _LOADING if "no_async_loading" in command.flags else None
 
     @staticmethod
     def _refuse_write(client: Client, command: Command) -> CommandError | None:
@@ -183,10 +235,11 @@ class Replication:
 
     # -- the rest
 
-    def drained(self) -> None:
-        """drained(): a replica's output was sent; a full sync may go on."""
-        if self.primary.full_sync is not None:
-            self.primary.full_sync.drained()
+    def drained(self, client: Client) -> None:
+        """drained(client): a replica's output was sent; the stream or a full sync may go on."""
+        link = self.primary.links.get(client)
+        if link is not None:
+            self.primary.drained(link)
 
     def forget(self, client: Client) -> None:
         """forget(client): its connection is closed; it may have been a replica."""
@@ -201,4 +254,5 @@ class Replication:
         """cron(): both sides' periodic work."""
         if self.link is not None:
             self.link.cron()
+        expire_local_keys(self.server.keyspace)
         self.primary.cron()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from pyredis_cluster.client.resp import encode_command
+
 from ..errors import CommandError
 from ..keyspace import ExpiryPolicy
 
@@ -18,7 +20,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pyredis")
 
-TRANSACTION_MAX_COMMANDS = 1 << 24
+TRANSACTION_MAX_BYTES = 1 << 32
+"""A transaction of more is refused: it is held until its EXEC comes."""
+
+_PANICS = ("panic", "panic-on-replicas")
+
+
+class StreamError(Exception):
+    """The stream can't be followed any further; the text says why."""
 
 
 class Stream:
@@ -29,33 +38,45 @@ class Stream:
         self._link = link
         self._open: list[list[bytes]] | None = None
         """The commands since MULTI."""
+        self.held_bytes = 0
+        """The size of the transaction that is open, MULTI included: read, but not applied."""
         self.ack_wanted = False
 
     def forget_open_transaction(self) -> None:
-        """forget_open_transaction(): the link was lost in the middle of one."""
+        """forget_open_transaction(): the link was lost in the middle of one; it comes again from its MULTI on."""
         self._open = None
+        self.held_bytes = 0
 
     def apply(self, commands: list[list[bytes]]) -> None:
-        """apply([[name, argument, ...], ...]). O(commands), besides what they do."""
+        """apply([[name, argument, ...], ...]). O(commands), besides what they do. Raises StreamError."""
         keyspace = self._server.keyspace
+        policy = keyspace.expiry_policy
         keyspace.expiry_policy = ExpiryPolicy.IGNORE
         try:
             for args in commands:
-                name = args[0].upper()
-                if name == b"MULTI":
+                if self._open is not None:
+                    self._hold(self._open, args)
+                elif len(args) == 1 and args[0].upper() == b"MULTI":
                     self._open = []
-                elif name == b"EXEC":
-                    for queued in self._open or ():
-                        self._apply_one(queued)
-                    self._open = None
-                elif self._open is not None and len(self._open) < TRANSACTION_MAX_COMMANDS:
-                    self._open.append(args)
+                    self.held_bytes = len(encode_command(args))
                 else:
                     self._apply_one(args)
         finally:
-            keyspace.expiry_policy = ExpiryPolicy.HIDE
+            keyspace.expiry_policy = policy
         if keyspace.ready:
             self._server.blocking.serve_ready()
+
+    def _hold(self, transaction: list[list[bytes]], args: list[bytes]) -> None:
+        """One command of an open transaction; with EXEC all of them are applied."""
+        if len(args) == 1 and args[0].upper() == b"EXEC":
+            self.forget_open_transaction()
+            for queued in transaction:
+                self._apply_one(queued)
+            return
+        transaction.append(args)
+        self.held_bytes += len(encode_command(args))
+        if self.held_bytes > TRANSACTION_MAX_BYTES:
+            raise StreamError("the primary's transaction is too large")
 
     def _apply_one(self, args: list[bytes]) -> None:
         server = self._server
@@ -67,7 +88,7 @@ class Stream:
             if not command.takes(len(args)):
                 raise command.arity_error()
         except CommandError as error:
-            log.critical("== CRITICAL == This replica is sending an error to its master: '%s'", error)
+            self._diverged(error.encode(), "<unknown>")
             return
         client = self._link.client
         client.command = command
@@ -75,7 +96,15 @@ class Stream:
         client.propagated = None
         command.calls += 1
         if reply[:1] == b"-":
-            log.critical(
-                "== CRITICAL == This replica is sending an error to its master: '%s' after processing the command '%s'",
-                reply[1:-2].decode(errors="replace"), command.full_name,
-            )  # fmt: skip
+            self._diverged(reply, command.full_name)
+
+    def _diverged(self, reply: bytes, name: str) -> None:
+        """The primary could do what we can't: our data differ from its (Redis: afterErrorReply)."""
+        log.critical(
+            "== CRITICAL == This replica is sending an error to its master: '%s' after processing the command '%s'",
+            reply[1:-2].decode(errors="replace"), name,
+        )  # fmt: skip
+        config = self._server.config
+        if config.propagation_error_behavior in _PANICS and config.replica_read_only:
+            log.critical("This replica panicked sending an error to its master after processing the command '%s'", name)
+            self._server.stop(1)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pyredis")
 
-HEADER_MAX_BYTES = 128
+HEADER_MAX_BYTES = 1024
+DATABASE_DIGITS_MAX = 9
 
 
 class TransferError(Exception):
@@ -34,22 +35,27 @@ class Transfer:
         self.total_bytes = -1
         """The payload's size; -1 while it isn't known (EOF-marked)."""
         self.read_bytes = 0
+        self.started = False
+        """Whether the payload has begun."""
+        self.started_ms = server.clock.now_ms
+        self.keys_loaded = 0
         self.staging = Keyspace(len(server.keyspace.databases), server.clock, server.rng)
+        self.staging.free_later = server.keyspace.free_later
         self._reader = SnapshotReader(server.config, len(server.keyspace.databases))
         self._header = b""
         self._marker = b""
-        self._started = False
         self._trailer = b""
 
     @property
     def stream_database(self) -> int:
         """The database that the primary's stream has selected at the snapshot's offset (AUX repl-stream-db)."""
         text = self._reader.aux.get(b"repl-stream-db", b"0")
-        return int(text) if text.isdigit() else 0
+        index = int(text) if text.isdigit() and len(text) <= DATABASE_DIGITS_MAX else 0
+        return index if index < len(self.staging.databases) else 0
 
     def feed(self, data: bytes) -> bytes | None:
         """feed(data) -> None while the payload goes on, else the bytes after it. Raises TransferError."""
-        if not self._started:
+        if not self.started:
             body = self._read_header(data)
             if body is None:
                 return None
@@ -69,18 +75,23 @@ class Transfer:
     def _read_header(self, data: bytes) -> bytes | None:
         self._header = (self._header + data).lstrip(b"\n")
         line, newline, body = self._header.partition(b"\n")
+        if len(line) > HEADER_MAX_BYTES:
+            raise TransferError("no payload header")
         if not newline:
-            if len(self._header) > HEADER_MAX_BYTES:
-                raise TransferError("no payload header")
             return None
         line = line.rstrip(b"\r")
         if line.startswith(b"$EOF:") and len(line) == 5 + ID_LENGTH:
             self._marker = line[5:]
         elif line.startswith(b"$") and line[1:].isdigit():
             self.total_bytes = int(line[1:])
+        elif line.startswith(b"-"):
+            raise TransferError(f"MASTER aborted replication with an error: {line[1:].decode(errors='replace')}")
         else:
-            raise TransferError(f"bad payload header {line[:HEADER_MAX_BYTES]!r}")
-        self._started = True
+            raise TransferError(f"bad payload header {line!r}")
+        self.started = True
+        kind = "with EOF" if self._marker else f"of {self.total_bytes} bytes"
+        log.info("MASTER <-> REPLICA sync: receiving RDB %s from master, into a data set beside the old one", kind)
+        log.info("MASTER <-> REPLICA sync: Loading DB in memory")
         return body
 
     def _feed_marked(self, data: bytes) -> bytes | None:
@@ -100,7 +111,9 @@ class Transfer:
         self.read_bytes += len(data)
         databases = self.staging.databases
         try:
-            for index, key, value, expiry_ms in self._reader.feed(data):
+            entries = self._reader.feed(data)
+            self.keys_loaded += len(entries)
+            for index, key, value, expiry_ms in entries:
                 databases[index].put(key, value)
                 if expiry_ms is not None:
                     databases[index].set_expiry(key, expiry_ms)
@@ -113,6 +126,6 @@ class Transfer:
         except RdbFormatError as error:
             raise TransferError(str(error)) from error
 
-    def abort(self) -> None:
-        """abort(): the link was lost; what was loaded is dropped."""
-        self.staging.flush()
+    def drop(self) -> None:
+        """drop(): what stands in `staging`, half a snapshot or the data that one replaced, is freed in small steps."""
+        self.staging.flush(lazily=True)
