@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
 import sys
 
 import trio
@@ -13,8 +12,10 @@ import trio
 from .config import Config, ConfigFileError
 from .listeners import ListenError
 from .logging import configure_logging
+from .open_files import OpenFilesError, watch_open_files
 from .persistence.errors import LoadError
 from .server import Server
+from .signals import watch_signals
 from .version import REDIS_VERSION
 
 log = logging.getLogger("pyredis")
@@ -34,16 +35,7 @@ Examples:
 
 
 async def _serve(server: Server) -> int:
-    async def stop_on_signal() -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for number in signals:
-                log.warning("Received %s scheduling shutdown...", signal.Signals(number).name)
-                config = server.config
-                server.shutdown_on_signal(
-                    config.shutdown_on_sigint if number == signal.SIGINT else config.shutdown_on_sigterm
-                )
-
-    server.tasks.append(stop_on_signal)
+    server.tasks.append(watch_signals(server))
     return await server.run(on_ready=lambda: log.info("Ready to accept connections tcp"))
 
 
@@ -65,13 +57,19 @@ def main(argv: list[str] | None = None) -> None:
     configure_logging(config)
     log.info("oO0OoO0OoO0Oo pyredis-node is starting oO0OoO0OoO0Oo")
     log.info("Configuration loaded. PID: %d", os.getpid())
+    if config.appendonly:
+        log.warning("appendonly is set, but there is no append-only file yet: only save points protect the data.")
     try:
+        watch_open_files(config)
         server = Server(config)
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         status = trio.run(_serve, server, strict_exception_groups=True)
-    except (ConfigFileError, ListenError, LoadError) as error:
+    except (ConfigFileError, ListenError, LoadError, OpenFilesError) as error:
         log.warning("%s", error)
+        sys.exit(1)
+    except Exception:
+        log.critical("Internal error. This is a bug in pyredis-node, and it can't go on.", exc_info=True)
         sys.exit(1)
     sys.exit(status)
 

@@ -221,9 +221,9 @@ class Server:
         self.exit_status = status
         self._stop.set()
 
-    def shutdown_on_signal(self, actions: tuple[str, ...] = ()) -> None:
-        """shutdown_on_signal(actions): SIGTERM and SIGINT; `actions` as shutdown-on-sigterm has them."""
-        self.shutdown.request(Options.of(actions))
+    def shutdown_on_signal(self, actions: tuple[str, ...] = ()) -> bool:
+        """shutdown_on_signal(actions) -> whether the node ends; `actions` as shutdown-on-sigterm has them."""
+        return self.shutdown.request(Options.of(actions))
 
     def _move_timer(self) -> None:
         self._timer_moved.set()
