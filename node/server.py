@@ -270,6 +270,7 @@ class Server:
         for prepare in self.before_serving:
             prepare()
         self.listeners.open()
+        log.info("Server initialized")
         try:
             async with trio.open_nursery() as nursery:
                 for loop in (self.reactor.run, self._run_cron, self._run_timer):
