@@ -26,7 +26,6 @@ GUARD_PRIMARY = 32
 GUARD_PARKED = 64
 GUARD_CLOSING = 128
 GUARD_NO_TOUCH = 256
-GUARD_MONITOR = 512
 GUARD_IMPORT = 1024
 GUARD_REPLICA = 2048
 GUARD_TRUSTED = GUARD_PRIMARY | GUARD_IMPORT
@@ -40,13 +39,12 @@ GUARD_REPLICA: its connection carries the stream to a replica; it may ask for no
 class Transaction:
     """MULTI's queue: `commands` in order; `aborted` after a queueing error (EXECABORT)."""
 
-    __slots__ = ("aborted", "commands", "has_write", "keyed_slot")
+    __slots__ = ("aborted", "commands", "has_write")
 
     def __init__(self) -> None:
         self.commands: list[tuple[Command, list[bytes]]] = []
         self.aborted = False
         self.has_write = False
-        self.keyed_slot: int | None = None
 
 
 class Parked:

@@ -10,10 +10,6 @@ from __future__ import annotations
 from typing import Protocol
 
 from pyredis_cluster.client.resp import encode_command
-from pyredis_cluster.gossip.slots import key_slot
-
-NO_SLOT = -1
-"""The slot of an entry that isn't about one key: SELECT, MULTI, EXEC, FLUSHALL, PING, SWAPDB ..."""
 
 _MULTI = encode_command([b"MULTI"])
 _EXEC = encode_command([b"EXEC"])
@@ -99,8 +95,3 @@ class Journal:
         self.offset += len(data)
         for subscriber in self.subscribers:
             subscriber.journal_entry(data, self.offset, database, args)
-
-
-def entry_slot(args: list[bytes], key_position: int) -> int:
-    """entry_slot(args, position) -> the slot of an entry whose first key stands at `position`, or NO_SLOT."""
-    return key_slot(args[key_position]) if 0 < key_position < len(args) else NO_SLOT

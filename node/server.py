@@ -305,11 +305,6 @@ class Server:
         """Whether this node follows a primary."""
         return self.replication.is_replica
 
-    @property
-    def process_id(self) -> int:
-        """This node's pid; a forked child sees its own."""
-        return os.getpid()
-
 
 def _command_table(config: Config) -> CommandTable:
     """The commands, renamed as rename-command says; ConfigFileError where it can't be."""
