@@ -1,9 +1,9 @@
 """The request parser: RESP commands and inline commands out of a byte stream, with Redis's limits and errors.
 
-Laws: hiredis only ever sees whole chunks at a command boundary, and its result is used only if the chunk
-ended at a boundary and holds nothing but bulk strings; everything else goes through the strict parser
+Laws: hiredis only ever sees a chunk from a command boundary on, and its result is used only for commands
+that are complete in it and hold nothing but bulk strings; everything else goes through the strict parser
 below, an incremental state machine that checks each header before it keeps anything (Redis: networking.c,
-processInlineBuffer and processMultibulkBuffer).
+processInlineBuffer and processMultibulkBuffer). It hands over to hiredis again at the next boundary.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from itertools import chain
 
 import hiredis
+from pyredis_cluster.client.resp import encode_command
 
 from .errors import ProtocolError
 from .quoting import split_args
@@ -24,6 +25,8 @@ UNAUTHENTICATED_MAX_BULK_BYTES = 16384
 
 # hiredis reserves 8 bytes for each announced element; counts of five digits and more go the strict way.
 _LARGE_COUNT = re.compile(rb"\*\d{5}")
+# hiredis returns a status as it returns a bulk string.
+_STATUS_MARK = 43
 _ARRAY_MARK = 42
 
 # A bulk string that no client can guess. If hiredis returns it from the top level, then the chunk that was
@@ -43,6 +46,7 @@ class RequestParser:
 
     __slots__ = (
         "_args",
+        "_args_bytes",
         "_buffer",
         "_bulk_bytes",
         "_gets",
@@ -62,6 +66,7 @@ class RequestParser:
         self._gets = self._reader.gets
         self._buffer = bytearray()
         self._args: list[bytes] = []
+        self._args_bytes = 0
         self._remaining = 0
         self._bulk_bytes = -1
         self.tail_bytes = 0
@@ -70,38 +75,57 @@ class RequestParser:
     @property
     def pending_bytes(self) -> int:
         """How many bytes of an incomplete command are held."""
-        return len(self._buffer) + sum(map(len, self._args))
+        return len(self._buffer) + self._args_bytes
 
     def feed(self, data: bytes) -> list[list[bytes]]:
         """feed(data) -> complete commands, each a non-empty list of bytes. O(len(data))."""
-        if data[0] == _ARRAY_MARK and not self._remaining and not self._buffer and self.authenticated:
+        if self._remaining or self._buffer or not self.authenticated:
+            return self._feed_strict(data, may_hand_over=self.authenticated)
+        if data[0] == _ARRAY_MARK:
             commands = self._feed_hiredis(data)
             if commands is not None:
                 return commands
-        return self._feed_strict(data)
+        elif b"\n*" not in data and len(data) <= INLINE_MAX_BYTES:
+            return self._feed_inline(data)
+        return self._feed_strict(data, may_hand_over=False)
 
     def _feed_hiredis(self, data: bytes) -> list[list[bytes]] | None:
-        if _LARGE_COUNT.search(data):
+        if _LARGE_COUNT.search(data) or (_STATUS_MARK in data and b"\n+" in data):
             return None
         reader = self._reader
         reader.feed(data)
         reader.feed(_BOUNDARY_BULK)
         try:
             commands = list(iter(self._gets, False))
+            whole = commands[-1:] == [_BOUNDARY]
+            if whole:
+                commands.pop()
             if (
-                commands.pop() == _BOUNDARY
-                and set(map(type, commands)) == _ONLY_LISTS
+                set(map(type, commands)) == _ONLY_LISTS
                 and set(map(type, chain.from_iterable(commands))) == _ONLY_BYTES
                 and [] not in commands
             ):
+                if not whole:
+                    self._renew()
+                    self._feed_strict(data[_keep_complete(commands, len(data)) :], may_hand_over=False)
                 return commands
-        except (hiredis.HiredisError, IndexError, TypeError):
+        except (hiredis.HiredisError, TypeError):
             pass
-        self._reader = hiredis.Reader()
-        self._gets = self._reader.gets
+        self._renew()
         return None
 
-    def _feed_strict(self, data: bytes) -> list[list[bytes]]:
+    def _renew(self) -> None:
+        self._reader = hiredis.Reader()
+        self._gets = self._reader.gets
+
+    def _feed_inline(self, data: bytes) -> list[list[bytes]]:
+        """Lines that are all inline commands, as far as they are simple; the strict parser takes the rest."""
+        lines = data.split(b"\n")
+        if b'"' in data or b"'" in data or b"\0" in data or lines[-1]:
+            return self._feed_strict(data, may_hand_over=False)
+        return [words for words in map(bytes.split, lines) if words]
+
+    def _feed_strict(self, data: bytes, may_hand_over: bool) -> list[list[bytes]]:
         buffer = self._buffer
         buffer += data
         commands: list[list[bytes]] = []
@@ -119,11 +143,16 @@ class RequestParser:
                     if after >= 0 and not self._remaining:
                         commands.append(self._args)
                         self._args = []
+                        self._args_bytes = 0
                 if after < 0:
                     break
                 position = after
                 if not self._remaining:
                     self.tail_bytes = len(view) - position
+                    if may_hand_over and self.tail_bytes and view[position] == _ARRAY_MARK:
+                        buffer.clear()
+                        self.tail_bytes = 0
+                        return commands + self.feed(view[position:])
         except ProtocolError as error:
             self.error = error
         del buffer[:position]
@@ -185,9 +214,25 @@ class RequestParser:
         if len(view) < stop + 2:
             return -1
         self._args.append(view[position:stop])
+        self._args_bytes += self._bulk_bytes
         self._remaining -= 1
         self._bulk_bytes = -1
         return stop + 2
+
+
+def _keep_complete(commands: list[list[bytes]], size: int) -> int:
+    """Drop the command that took in what was fed behind the chunk of `size` bytes; where the others end.
+
+    hiredis takes canonical lengths only, so a command is as long as its encoding.
+    """
+    end = 0
+    for count, args in enumerate(commands):
+        after = end + len(encode_command(args))
+        if after > size:
+            del commands[count:]
+            break
+        end = after
+    return end
 
 
 def _number(text: bytes) -> int | None:

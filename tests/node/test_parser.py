@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyredis_cluster.client.resp import encode_command
 from pyredis_cluster.node.parser import RequestParser
@@ -47,6 +47,7 @@ resp_tokens = st.sampled_from(
 )  # fmt: skip
 
 
+@example([b"*1\r\n", b"+OK\r\n"], [])
 @given(st.lists(resp_tokens, min_size=1, max_size=8), st.lists(st.integers(0, 100), max_size=3))
 def test_only_bulk_strings_become_arguments(tokens: list[bytes], cuts: list[int]) -> None:
     data = b"".join(tokens)
@@ -108,3 +109,24 @@ def test_a_large_argument_arrives_in_chunks() -> None:
     data = encode_command([b"SET", b"k", value]) + b"PING\r\n"
     found = [command for at in range(0, len(data), 1000) for command in parser.feed(data[at : at + 1000])]
     assert found == [[b"SET", b"k", value], [b"PING"]]
+
+
+def test_a_pipeline_may_be_cut_anywhere_and_the_tail_is_known() -> None:
+    commands = [[b"SET", b"k", b"x" * 30], [b"PING"], [b"MSET", *[b"\r\n*1\r\n$1\r\n"] * 6], [b"GET", b"k"]]
+    encoded = [*map(encode_command, commands)]
+    data = b"".join(encoded)
+    ends = [sum(map(len, encoded[: count + 1])) for count in range(len(encoded))]
+    for cut in range(1, len(data)):
+        parser = RequestParser(BULK_MAX_BYTES)
+        whole = [end for end in ends if end <= cut]
+        assert parser.feed(data[:cut]) == commands[: len(whole)]
+        assert parser.tail_bytes == cut - max(whole, default=0)
+        assert parser.feed(data[cut:] + data) == commands[len(whole) :] + commands
+        assert parser.tail_bytes == parser.pending_bytes == 0
+
+
+def test_simple_inline_commands_in_a_row_are_each_one_command() -> None:
+    parser = RequestParser(BULK_MAX_BYTES)
+    assert parser.feed(b"PING\r\n\r\n  SET\ta 1 \nGET a\r\n") == [[b"PING"], [b"SET", b"a", b"1"], [b"GET", b"a"]]
+    assert parser.feed(b"PING\nPI") == [[b"PING"]]
+    assert parser.feed(b"NG\n*1\r\n$4\r\nPING\r\n") == [[b"PING"], [b"PING"]]
