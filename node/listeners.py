@@ -86,10 +86,10 @@ class Listeners:
         return self._server.reactor
 
     def failed(self, reason: str) -> None:
-        """failed(reason): accept failed; of failures without a success in between only the first is logged."""
+        """failed(reason): accept failed. The first, second, fourth, eighth ... time is logged."""
         self._failures += 1
-        if self._failures == 1:
-            log.warning("Accepting client connection: accept: %s. It is tried again at each cron.", reason)
+        if self._failures & (self._failures - 1) == 0:
+            log.warning("Accepting client connection: accept: %s (failure %d)", reason, self._failures)
 
     def _cron(self) -> None:
         for listener in self._listeners:
@@ -163,9 +163,6 @@ class Listeners:
         server = self._server
         sock.setblocking(False)
         server.stats.connections_received += 1
-        if self._failures:
-            log.info("Clients are accepted again after %d failures.", self._failures)
-            self._failures = 0
         if len(server.clients) >= server.config.maxclients:
             self._refuse(sock, _MAXCLIENTS)
             return
