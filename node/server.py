@@ -7,7 +7,6 @@ reactor's task; whatever is periodic hangs on `cron`.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -247,8 +246,7 @@ class Server:
             wait_seconds = max(0.0, (deadline_ms - self.clock.update()) / 1000) if deadline_ms else float("inf")
             with trio.move_on_after(wait_seconds):
                 await self._timer_moved.wait()
-            now_ms = self.clock.update()
-            if not contained("timer", lambda: self.blocking.expire(now_ms)):
+            if not contained("timer", lambda: self.blocking.expire(self.clock.update())):
                 await trio.sleep(CRON_INTERVAL_SECONDS)
 
     async def _load(self, on_ready: Callable[[], None]) -> None:

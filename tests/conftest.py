@@ -154,11 +154,3 @@ def module_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proce
     made = Processes(tmp_path_factory.mktemp("servers"))
     yield made
     made.stop()
-
-
-@pytest.fixture(scope="module")
-def module_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    """Real servers that a module's tests share."""
-    made = Processes(tmp_path_factory.mktemp("servers"))
-    yield made
-    made.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binascii import crc_hqx
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -49,4 +50,4 @@ def test_slots_as_redis_gives_them(key: bytes, slot: int) -> None:
 def test_ranges_hold_the_same_slots_and_never_touch(slots: set[int]) -> None:
     ranges = list(slot_ranges(slots))
     assert {slot for first, last in ranges for slot in range(first, last + 1)} == slots
-    assert all(last + 1 < first for (_, last), (first, _) in zip(ranges, ranges[1:], strict=False))
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(ranges))
