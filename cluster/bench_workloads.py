@@ -22,6 +22,8 @@ FILL_BATCH = 500
 VALUE = b"xxx"
 """What redis-benchmark writes: `-d 3`."""
 
+MSET_KEYS = 10
+
 LONE_CLIENT_DIVISOR = 4
 """Without pipelining an operation takes about this much longer, in both servers: it gets fewer requests."""
 
@@ -94,11 +96,11 @@ class Workload:
     def command_line(self, keyspace: int, clustered: bool) -> list[str]:
         """command_line(keyspace, clustered) -> redis-benchmark's arguments for the test and its keys.
 
-        MSET's keys must share a slot in a cluster: `--cluster` gives them a tag, one of SLOT_COUNT for each
-        command, so that there are as many keys as elsewhere.
+        MSET's keys must share a slot in a cluster, which then has as many keys as any other slot.
         """
         if clustered and self.name == "MSET":
-            return ["-r", str(max(keyspace // SLOT_COUNT, 1)), "--cluster", *self.arguments]
+            pairs = ["key:{tag}:__rand_int__", VALUE.decode()] * MSET_KEYS
+            return ["-r", str(max(keyspace // SLOT_COUNT, MSET_KEYS)), "MSET", *pairs]
         return ["-r", str(keyspace), *self.arguments]
 
 

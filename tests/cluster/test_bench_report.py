@@ -12,6 +12,7 @@ from pyredis_cluster.bench_report import as_json, markdown, mean_ratio, render_t
 from pyredis_cluster.bench_servers import BenchServer, Cores, free_port
 from pyredis_cluster.bench_workloads import CLIENTS, COST_MAX, WORKLOADS, find_workloads
 from pyredis_cluster.errors import OperatorError
+from pyredis_cluster.gossip.slots import key_slot
 from pyredis_cluster.plan import Address
 from pyredis_cluster.processes import ProcessHandle
 from rich.console import Console
@@ -67,10 +68,13 @@ def test_requests_are_whole_pipelines_for_each_client(pipeline: int) -> None:
         assert requests >= 200_000 // COST_MAX - pipeline * CLIENTS
 
 
-def test_mset_shares_one_tag_in_a_cluster_only() -> None:
+def test_mset_keeps_to_one_slot_in_a_cluster_only() -> None:
     mset = WORKLOADS["MSET"]
-    assert mset.command_line(1_000_000, clustered=True) == ["-r", "61", "--cluster", "-t", "mset"]
     assert mset.command_line(1_000_000, clustered=False) == ["-r", "1000000", "-t", "mset"]
+    command = mset.command_line(1_000_000, clustered=True)
+    assert command[:3] == ["-r", "61", "MSET"]
+    assert len({key_slot(key.encode()) for key in command[3::2]}) == 1
+    assert len(command[3:]) == 20
 
 
 def test_the_last_test_of_the_csv_output_counts() -> None:
