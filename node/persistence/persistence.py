@@ -82,6 +82,7 @@ class Persistence:
         self._child_started_ms = 0
         self._last_try_ms = 0
         server.cron.append(self.cron)
+        server.before_serving.append(self.prepare_load)
         server.at_exit.append(self.close)
         for name in ("save", "stop-writes-on-bgsave-error"):
             server.config.on_change(name, self.update_gate)
@@ -256,17 +257,23 @@ class Persistence:
 
     # -- loading
 
-    async def load(self) -> None:
-        """load(): the RDB file into the empty keyspace, if there is one; others get their turn meanwhile.
+    def prepare_load(self) -> None:
+        """prepare_load(): if there is an RDB file, commands that need the data are refused until `load` is done."""
+        if self.server.config.dbfilename and self.rdb_path.exists():
+            self.loading = self._file_load()
+            self.server.dispatcher.close_gate(
+                "loading", GATE_NOT_LOADING, _LOADING_RANK, lambda client, command: _LOADING
+            )
 
-        Commands that need the data are refused until it is done. Raises LoadError.
+    async def load(self) -> None:
+        """load(): the RDB file into the empty keyspace; others get their turn meanwhile. Raises LoadError.
+
+        `prepare_load` comes before it, and before the first client is served.
         """
-        if not self.server.config.dbfilename or not self.rdb_path.exists():
+        load = self.loading
+        if load is None:
             return
         started_ns = time.monotonic_ns()
-        self.loading = load = self._file_load()
-        dispatcher = self.server.dispatcher
-        dispatcher.close_gate("loading", GATE_NOT_LOADING, _LOADING_RANK, lambda client, command: _LOADING)
         try:
             for keys in load.steps():
                 await trio.sleep(max(0, keys * self.server.config.key_load_delay) / 1e6)
@@ -275,7 +282,7 @@ class Persistence:
             raise LoadError("Fatal error loading the DB, check server logs. Exiting.") from error
         finally:
             self.loading = None
-        dispatcher.open_gate("loading")
+        self.server.dispatcher.open_gate("loading")
         self._loaded(load)
         self.data_replaced()
         log.info("DB loaded from disk: %.3f seconds", (time.monotonic_ns() - started_ns) / 1e9)

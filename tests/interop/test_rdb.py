@@ -219,9 +219,10 @@ def test_a_node_that_was_killed_has_its_last_background_save_again(processes: Pr
         node.call("RESTORE", key, 0, dump_value(value))
     node.call("BGSAVE")
     wait_until(lambda: node.info("persistence")["rdb_bgsave_in_progress"] == "0", "the end of the save")
+    assert node.info("persistence")["rdb_last_bgsave_status"] == "ok", node.log()
     node.call("SET", "later", "lost")
     node.kill(signal.SIGKILL)
     node.start()
-    assert node.call("DBSIZE") == len(sample())
+    assert node.call("DBSIZE") == len(sample()), node.log()
     for key, value in sample().items():
         assert ask(node, key) == plain(value), key

@@ -33,11 +33,17 @@ def wait(node: Any) -> None:
     node.server.persistence.child.wait()
 
 
+def load(node: Any) -> None:
+    """What a node does at its start."""
+    node.server.persistence.prepare_load()
+    trio.run(node.server.persistence.load)
+
+
 def reloaded(node: Any) -> None:
     """The same node as if it were started again."""
     for database in node.server.keyspace.databases:
         database.flush()
-    trio.run(node.server.persistence.load)
+    load(node)
 
 
 def fail_writes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +231,7 @@ def test_after_a_failure_a_save_point_waits_before_it_tries_again(node: Any) -> 
 
 
 def test_no_file_at_the_start_means_an_empty_data_set(node: Any) -> None:
-    trio.run(node.server.persistence.load)
+    load(node)
     assert node.ask("DBSIZE") == 0
 
 
@@ -327,6 +333,7 @@ def test_while_the_data_set_is_loaded_commands_that_need_it_are_refused(node: An
 
     async def load_and_ask() -> None:
         async with trio.open_nursery() as nursery:
+            node.server.persistence.prepare_load()
             nursery.start_soon(node.server.persistence.load)
             await trio.testing.wait_all_tasks_blocked()
             assert node.server.loading
@@ -361,7 +368,7 @@ def test_keys_that_expired_before_a_restart_are_deleted_in_the_restored_history(
     node.server.keyspace.flush()
     node.propagated()
     node.advance(1001)
-    trio.run(node.server.persistence.load)
+    load(node)
     assert node.server.persistence.keys_expired == 1
     assert node.propagated() == [[b"DEL", b"a"]]
     assert node.server.journal.offset > offset
