@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import sys
 
 import trio
@@ -56,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(1)
     configure_logging(config)
     log.info("oO0OoO0OoO0Oo pyredis-node is starting oO0OoO0OoO0Oo")
-    log.info("Configuration loaded. PID: %d", os.getpid())
+    log.info("Configuration loaded")
     if config.appendonly:
         log.warning("appendonly is set, but there is no append-only file yet: only save points protect the data.")
     try:

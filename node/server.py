@@ -7,6 +7,7 @@ reactor's task; whatever is periodic hangs on `cron`.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -268,6 +269,8 @@ class Server:
         for prepare in self.before_serving:
             prepare()
         self.listeners.open()
+        mode = "cluster" if self.config.cluster_enabled else "standalone"
+        log.info("Running in %s mode on port %d, PID: %d", mode, self.config.port, os.getpid())
         log.info("Server initialized")
         try:
             async with trio.open_nursery() as nursery:
