@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from itertools import chain
 
 import hiredis
@@ -95,28 +96,25 @@ class RequestParser:
         reader = self._reader
         reader.feed(data)
         reader.feed(_BOUNDARY_BULK)
-        try:
-            commands = list(iter(self._gets, False))
-            whole = commands[-1:] == [_BOUNDARY]
-            if whole:
-                commands.pop()
-            if (
-                set(map(type, commands)) == _ONLY_LISTS
-                and set(map(type, chain.from_iterable(commands))) == _ONLY_BYTES
-                and [] not in commands
-            ):
-                if not whole:
-                    self._renew()
-                    self._feed_strict(data[_keep_complete(commands, len(data)) :], may_hand_over=False)
-                return commands
-        except (hiredis.HiredisError, TypeError):
-            pass
-        self._renew()
-        return None
-
-    def _renew(self) -> None:
-        self._reader = hiredis.Reader()
-        self._gets = self._reader.gets
+        commands: list[list[bytes]] = []
+        with suppress(hiredis.HiredisError):
+            commands.extend(iter(self._gets, False))
+        whole = commands[-1:] == [_BOUNDARY]
+        if whole:
+            commands.pop()
+        else:
+            self._reader = hiredis.Reader()
+            self._gets = self._reader.gets
+        if (
+            set(map(type, commands)) != _ONLY_LISTS
+            or set(map(type, chain.from_iterable(commands))) != _ONLY_BYTES
+            or [] in commands
+        ):
+            return None
+        if not whole:
+            end = _keep_complete(commands, len(data))
+            commands += self._feed_strict(data[end:], may_hand_over=False)
+        return commands
 
     def _feed_inline(self, data: bytes) -> list[list[bytes]]:
         """Lines that are all inline commands, as far as they are simple; the strict parser takes the rest."""
