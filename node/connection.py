@@ -26,11 +26,15 @@ READ_CHUNK_BYTES = 16 * 1024
 READ_CHUNK_LARGE_BYTES = 256 * 1024
 """What one event reads while a large argument is incomplete."""
 
-TURN_COMMANDS = 64
-"""So many commands run between two looks at the clock."""
-
 TURN_NS = 2_000_000
 """A client's turn ends after this; what it has left runs in the reactor's next round."""
+
+SLICE_NS = 1_000_000
+SLICE_COMMANDS_MAX = 64
+"""Between two looks at the clock run so many commands, or as few as took SLICE_NS the last time."""
+
+TURN_COMMANDS_MAX = 1024
+"""So many of the queued commands may run in a turn."""
 
 TURN_OUTPUT_BYTES = 1 << 20
 """A turn also ends with so much output, so that it is sent and measured against the limits."""
@@ -58,6 +62,7 @@ class Connection:
         "queued_bytes",
         "reactor",
         "server",
+        "slice_commands",
         "sock",
         "watching",
         "writing",
@@ -82,6 +87,7 @@ class Connection:
         """Commands that were parsed but wait behind a parked one, or for the next turn."""
         self.queued_bytes = 0
         """What came in since the first of them, roughly."""
+        self.slice_commands = SLICE_COMMANDS_MAX
 
     # -- reading
 
@@ -109,8 +115,8 @@ class Connection:
         if commands:
             if client.guard & GUARD_PARKED:
                 self._enqueue(commands, len(data))
-            else:
-                self._run(commands)
+            elif (done := self._run(commands)) < len(commands):
+                self._enqueue(commands[done:], 0)
         if parser.error is not None:
             self._broken()
         elif parser.pending_bytes > self.server.config.client_query_buffer_limit:
@@ -118,21 +124,27 @@ class Connection:
         if (client.out or self.close_after_reply) and not self.closed:
             self.reactor.schedule(self)
 
-    def _run(self, commands: list[list[bytes]]) -> None:
-        """Run them until the client is parked or closing, or its turn ends; the others are queued."""
+    def _run(self, commands: list[list[bytes]]) -> int:
+        """How many of them were run: until the client is parked or closing, or its turn ends."""
         client = self.client
         run = self.server.dispatcher.run
         count = len(commands)
-        if count <= TURN_COMMANDS:
-            done = run(client, commands)
-        else:
-            ends_ns = perf_counter_ns() + TURN_NS
-            done = wanted = 0
-            while done == wanted < count and perf_counter_ns() < ends_ns and len(client.out) < TURN_OUTPUT_BYTES:
-                wanted = min(done + TURN_COMMANDS, count)
-                done += run(client, commands[done:wanted])
-        if done < count:
-            self._enqueue(commands[done:], 0)
+        if count == 1:
+            return run(client, commands)
+        now_ns = perf_counter_ns()
+        ends_ns = now_ns + TURN_NS
+        output_max_bytes = len(client.out) + TURN_OUTPUT_BYTES
+        done = wanted = 0
+        while done == wanted < count and now_ns < ends_ns and len(client.out) < output_max_bytes:
+            size = self.slice_commands
+            wanted = min(done + size, count)
+            done += run(client, commands[done:wanted] if size < count else commands)
+            began_ns, now_ns = now_ns, perf_counter_ns()
+            if now_ns - began_ns > SLICE_NS:
+                self.slice_commands = max(1, size * SLICE_NS // (now_ns - began_ns))
+            elif size < SLICE_COMMANDS_MAX:
+                self.slice_commands = min(2 * size, SLICE_COMMANDS_MAX)
+        return done
 
     def _enqueue(self, commands: list[list[bytes]], size_bytes: int) -> None:
         client = self.client
@@ -170,15 +182,13 @@ class Connection:
 
     def on_turn(self) -> None:
         client, queued = self.client, self.queued
-        run = self.server.dispatcher.run
-        ends_ns = perf_counter_ns() + TURN_NS
-        while queued and not client.guard & (GUARD_PARKED | GUARD_CLOSING):
-            if perf_counter_ns() > ends_ns or len(client.out) > TURN_OUTPUT_BYTES:
-                self.reactor.continue_later(self)
-                break
-            batch = [queued.popleft() for _ in range(min(TURN_COMMANDS, len(queued)))]
-            done = run(client, batch)
-            queued.extendleft(reversed(batch[done:]))
+        if queued and not client.guard & (GUARD_PARKED | GUARD_CLOSING):
+            batch = [queued.popleft() for _ in range(min(TURN_COMMANDS_MAX, len(queued)))]
+            done = self._run(batch)
+            if not client.guard & GUARD_CLOSING:
+                queued.extendleft(reversed(batch[done:]))
+                if queued and not client.guard & GUARD_PARKED:
+                    self.reactor.continue_later(self)
         if self.closed:
             return
         if not queued:
