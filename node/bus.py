@@ -336,7 +336,6 @@ class Bus:
         """close(): the ports and nodes.conf are free again."""
         self._nursery = None
         self._sockets.close()
-        self._streams.close()
         self._file.close()
 
 

@@ -25,50 +25,43 @@ INBOUND_MAX = 16
 OUTBOUND_MAX = 4
 READ_BYTES = 64 * 1024
 BACKLOG = 64
+LISTEN_RETRY_SECONDS = 0.5
 
 
 class BusStreams:
-    """BusStreams(bus, hosts, port): listens on each host. Raises OSError where the port is taken."""
+    """BusStreams(bus, hosts, port): `serve` listens on each host, `initiate` begins an exchange.
+
+    The UDP socket on the same port is what makes the port ours. A TCP port of that number may for a while be
+    some outgoing connection's own, so taking it is tried again and again.
+    """
 
     def __init__(self, bus: Bus, hosts: list[str], port: int) -> None:
         self._bus = bus
-        self._listeners: list[socket.socket] = []
+        self._hosts = hosts
+        self._port = port
         self._inbound = 0
         self._outbound = 0
-        try:
-            for host in hosts:
-                self._listen(host, port)
-        except OSError:
-            self.close()
-            raise
-
-    def _listen(self, host: str, port: int) -> None:
-        optional = host.startswith("-")
-        host = {"*": "0.0.0.0", "::*": "::"}.get(host.removeprefix("-"), host.removeprefix("-"))
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-        except OSError:
-            if optional:
-                return
-            raise
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((host, port))
-            sock.listen(BACKLOG)
-        except OSError as error:
-            sock.close()
-            if not (optional and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)):
-                raise
-        else:
-            self._listeners.append(sock)
 
     async def serve(self, nursery: trio.Nursery) -> None:
         """serve(nursery): accept exchanges until cancelled."""
-        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in self._listeners]
-        await trio.serve_listeners(self._accept, listeners, handler_nursery=nursery)
+        for host in self._hosts:
+            nursery.start_soon(self._serve_host, host.removeprefix("-"), nursery)
+
+    async def _serve_host(self, host: str, nursery: trio.Nursery) -> None:
+        host = {"*": "0.0.0.0", "::*": "::"}.get(host, host)
+        told = False
+        while True:
+            try:
+                listener = trio.SocketListener(trio.socket.from_stdlib_socket(_listen(host, self._port)))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    return  # an address this host does not have; the UDP socket has judged that already
+                if not told:
+                    log.warning("The cluster bus's TCP port %d is in use for now; trying on.", self._port)
+                    told = True
+                await trio.sleep(LISTEN_RETRY_SECONDS)
+            else:
+                await trio.serve_listeners(self._accept, [listener], handler_nursery=nursery)
 
     async def _accept(self, stream: trio.SocketStream) -> None:
         if self._inbound >= INBOUND_MAX:
@@ -115,6 +108,18 @@ class BusStreams:
                 except Dropped as dropped:
                     bus.core.stats.dropped[dropped.reason] += 1
 
-    def close(self) -> None:
-        for sock in self._listeners:
-            sock.close()
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
