@@ -120,10 +120,15 @@ class _Filters:
 
 def _kill(caller: Client, filters: _Filters) -> int:
     killed = 0
+    link = caller.server.replication.link
     for other in [*caller.server.clients.values()]:
-        if not filters.match(caller, other) or other.connection is None:
+        if not filters.match(caller, other):
             continue
-        if other is caller:
+        if link is not None and other is link.client:
+            link.lost("CLIENT KILL")
+        elif other.connection is None:
+            continue
+        elif other is caller:
             other.connection.finish("CLIENT KILL")
         else:
             other.connection.close("CLIENT KILL")

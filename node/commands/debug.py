@@ -221,6 +221,13 @@ def _pause_cron(client: Client, args: list[bytes]) -> bytes:
     return OK
 
 
+@_subcommand("REPLICATE command [arg ...]", 3, ARGUMENTS_MAX)
+def _replicate(client: Client, args: list[bytes]) -> bytes:
+    """Put a command into the replication stream that isn't executed here."""
+    client.server.journal.append(client.db.index, args[2:])
+    return OK
+
+
 @_subcommand("CHANGE-REPL-ID", 2)
 def _change_repl_id(client: Client, args: list[bytes]) -> bytes:
     """Take a new replication ID; replicas need a full synchronization then."""

@@ -56,10 +56,20 @@ class Backlog:
         tail = self._tail
         tail += data
         if len(tail) >= self._block_bytes:
-            self._starts.append(self._starts[-1] + len(tail))
-            self._tail = bytearray()
-            self._blocks.append(self._tail)
+            self._seal()
             self.trim()
+
+    def _seal(self) -> None:
+        """The tail becomes a block, several if one entry was that large; a new tail follows."""
+        tail, size = self._tail, self._block_bytes
+        if len(tail) >= 2 * size:
+            start = self._starts[-1]
+            cuts = range(0, len(tail), size)
+            self._blocks[-1:] = [tail[cut : cut + size] for cut in cuts]
+            self._starts[-1:] = [start + cut for cut in cuts]
+        self._starts.append(self._starts[-1] + len(self._blocks[-1]))
+        self._tail = bytearray()
+        self._blocks.append(self._tail)
 
     def trim(self) -> None:
         """trim() drops the oldest blocks that neither the size nor a replica asks to keep."""

@@ -14,6 +14,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from pyredis_cluster.client.resp import encode_command
@@ -77,6 +78,7 @@ class PrimaryLink:
         self.client = Client(server, next(server.client_ids))
         self.client.guard |= GUARD_PRIMARY
         self.client.flags.add("primary")
+        self.client.peer = f"{host}:{port}".encode()
         self.last_io_ms = server.clock.now_ms
         self.transfer: Transfer | None = None
         self._stream = Stream(server, self)
@@ -143,7 +145,7 @@ class PrimaryLink:
         if not data:
             self.lost("Connection with master lost.")
             return
-        self.last_io_ms = self.server.clock.now_ms
+        self.last_io_ms = self.client.last_interaction_ms = self.server.clock.now_ms
         self.server.stats.net_repl_input_bytes += len(data)
         self._received(data)
 
@@ -298,6 +300,8 @@ class PrimaryLink:
 
     def _online(self) -> None:
         self.state = LinkState.CONNECTED
+        self.client.created_ns = perf_counter_ns()
+        self.server.clients[self.client.id] = self.client
         self.server.replication.link_changed()
         self.acknowledge()
 
@@ -378,6 +382,7 @@ class PrimaryLink:
             self.transfer.drop()
             self.transfer = None
         self._resume_ms = 0
+        self.server.clients.pop(self.client.id, None)
         self.state = LinkState.DOWN
         self._out.clear()
         self._in.clear()
