@@ -18,6 +18,7 @@ log = logging.getLogger("pyredis")
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
     handlers, level, propagate = log.handlers[:], log.level, log.propagate
+    set_role(PRIMARY)
     yield
     for handler in log.handlers[:]:
         log.removeHandler(handler)
