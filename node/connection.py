@@ -7,6 +7,7 @@ read before the queue has had its turn.
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 from collections import deque
@@ -20,6 +21,8 @@ from .reactor import READABLE, WRITABLE
 if TYPE_CHECKING:
     from .server import Server
 
+log = logging.getLogger("pyredis")
+
 READ_CHUNK_BYTES = 16 * 1024
 """What one event reads, and so what one client's batch is bounded by (Redis: PROTO_IOBUF_LEN)."""
 
@@ -30,6 +33,7 @@ TURN_NS = 2_000_000
 """A client's turn ends after this; what it has left runs in the reactor's next round."""
 
 SLICE_NS = 1_000_000
+SLICE_COMMANDS_FIRST = 8
 SLICE_COMMANDS_MAX = 64
 """Between two looks at the clock run so many commands, or as few as took SLICE_NS the last time."""
 
@@ -39,8 +43,8 @@ TURN_COMMANDS_MAX = 1024
 TURN_OUTPUT_BYTES = 1 << 20
 """A turn also ends with so much output, so that it is sent and measured against the limits."""
 
-QUEUED_COMMANDS_MAX = 10_000
-QUEUED_BYTES_MAX = 1 << 20
+QUEUED_COMMANDS_MAX = 100_000
+QUEUED_BYTES_MAX = 16 << 20
 """Commands that wait behind a parked one; with more of them reading stops until they have run."""
 
 PEER_CLOSED = select.EPOLLRDHUP
@@ -87,7 +91,7 @@ class Connection:
         """Commands that were parsed but wait behind a parked one, or for the next turn."""
         self.queued_bytes = 0
         """What came in since the first of them, roughly."""
-        self.slice_commands = SLICE_COMMANDS_MAX
+        self.slice_commands = SLICE_COMMANDS_FIRST
 
     # -- reading
 
@@ -105,7 +109,7 @@ class Connection:
             self.close(f"read error: {error.strerror}")
             return
         if not data:
-            self.close("closed by peer")
+            self._read_end()
             return
         client.last_interaction_ms = self.server.clock.now_ms
         stats = self.server.stats
@@ -120,9 +124,20 @@ class Connection:
         if parser.error is not None:
             self._broken()
         elif parser.pending_bytes > self.server.config.client_query_buffer_limit:
+            stats.query_limit_disconnections += 1
+            log.warning("Closing client id=%d that reached max query buffer length.", client.id)
             self.close("query buffer limit")
         if (client.out or self.close_after_reply) and not self.closed:
             self.reactor.schedule(self)
+
+    def _read_end(self) -> None:
+        """The peer sends no more; what it asked for it still gets, if it is there to take it."""
+        client = self.client
+        client.close_reason = "closed by peer"
+        if client.out and not client.guard & GUARD_PARKED:
+            self._close_after_reply()
+        else:
+            self.close(client.close_reason)
 
     def _run(self, commands: list[list[bytes]]) -> int:
         """How many of them were run: until the client is parked or closing, or its turn ends."""
@@ -235,7 +250,7 @@ class Connection:
                 self.writing = False
                 self._watch()
             if self.close_after_reply:
-                self.close("closed after reply")
+                self.close(self.client.close_reason or "closed after reply")
             elif self.client.replica is not None:
                 self.server.replication.drained(self.client)
             return
