@@ -48,6 +48,9 @@ class LocalReplication(Protocol):
     def offset(self) -> int:
         """The replication offset: produced by a primary, processed by a replica."""
 
+    def handing_over(self) -> bool:
+        """Whether another primary may be taking slots of ours this moment."""
+
     def age_ms(self) -> float:
         """How long ago a replica last heard from its primary."""
 

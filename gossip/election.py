@@ -327,6 +327,8 @@ class Election:
         core = self._core
         if not core.myself.is_primary or sender.primary_id != core.myself.id:
             return
+        if core.replication.handing_over():
+            return  # the replica would take back slots that are being claimed; it asks again
         nonce = message.body[0]
         if self._paused is None or self._paused.nonce != nonce:
             self._paused = _Paused(sender.id, nonce, core.now_ms + MANUAL_PAUSE_MS)

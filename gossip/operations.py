@@ -238,13 +238,26 @@ def set_slot_node(core: ClusterCore, slot: int, node_id: str, *, keys: int, now_
         core.roles.slots_changed(0, node)
 
 
-def claim_slots(core: ClusterCore, slots: int, now_ms: float) -> None:
-    """claim_slots(core, slots, now_ms): own `slots` (a set), whoever did before, under a new configEpoch."""
+def reserve_epoch(core: ClusterCore, now_ms: float) -> int:
+    """reserve_epoch(core, now_ms) -> an epoch above all known ones, which this node lets another one claim under."""
+    core.advance(now_ms)
+    core.current_epoch = core.roles.max_epoch() + 1
+    core.persist_lazily()
+    return core.current_epoch
+
+
+def claim_slots(core: ClusterCore, slots: int, epoch: int, now_ms: float) -> None:
+    """claim_slots(core, slots, epoch, now_ms): own `slots` (a set) under the configEpoch that their owner reserved.
+
+    The owner outbids it should it not hear of the claim, so the epoch is taken exactly, or not at all.
+    """
     core.advance(now_ms)
     require_primary(core)
-    core.current_epoch = core.roles.max_epoch() + 1
+    if any(node.config_epoch >= epoch for node in core.nodes.values()):
+        raise ClusterError(f"configEpoch {epoch} is taken")
+    core.current_epoch = max(core.current_epoch, epoch)
     _drop_moves(core.slot_map.importing, slots)
-    core.change_self(config_epoch=core.current_epoch, slots=core.myself.record.slots | slots)
+    core.change_self(config_epoch=epoch, slots=core.myself.record.slots | slots)
 
 
 def cede_slots(core: ClusterCore, slots: int, node_id: str, now_ms: float) -> None:

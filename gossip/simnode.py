@@ -60,6 +60,9 @@ class SimNode:
     def offset(self) -> int:
         return self.written
 
+    def handing_over(self) -> bool:
+        return False
+
     def age_ms(self) -> float:
         return self.simulation.now_ms - self.heard_ms
 

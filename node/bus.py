@@ -113,6 +113,10 @@ class Bus:
     def offset(self) -> int:
         return self.server.replication.offset
 
+    def handing_over(self) -> bool:
+        """Whether the target of a slot migration may be claiming slots of ours."""
+        return self.server.migrations.handing_over
+
     def age_ms(self) -> float:
         """How long ago the primary was last heard, by the server's clock; 0 on a primary."""
         link = self.server.replication.link
@@ -245,14 +249,17 @@ class Bus:
 
     def _become_primary(self, effect: effects.BecomePrimary) -> None:
         self.server.replication.promote()
+        self.server.migrations.promoted()
         self.router.refresh()
 
     def _become_replica(self, effect: effects.BecomeReplica) -> None:
         self.server.replication.follow(effect.host, effect.port)
+        self.server.migrations.stand_aside("this node is a replica now")
         self.router.refresh()
         self._resume_writes()
 
     def _pause_writes(self, effect: effects.PauseWrites) -> None:
+        self.server.migrations.stand_aside("a manual failover begins")
         self.server.blocking.pause(PausePurpose.FAILOVER, self.wall_ms(effect.until_ms), writes_only=True)
 
     def _resume_writes(self) -> None:

@@ -14,6 +14,7 @@ from pyredis_cluster.gossip.errors import ClusterError
 
 from .bus import Bus
 from .errors import CommandError
+from .pausing import PausePurpose
 
 if TYPE_CHECKING:
     from .server import Server
@@ -54,19 +55,62 @@ class Cluster:
         owner = self.core.slot_map.owners[slot]
         return owner.id if owner is not None else None
 
-    def is_foreign(self, slot: int) -> bool:
-        """is_foreign(slot) -> whether its keys have no place here: another node owns it and it is not being
-        moved here.
-        """
-        slot_map = self.core.slot_map
-        owner = slot_map.owners[slot]
-        mine = owner is self.core.myself or self.core.myself.primary_id == (owner.id if owner else "")
-        wanted = slot in slot_map.importing or self._server.migrations.importing(slot)
-        return owner is not None and not mine and not wanted
+    def owned_by(self, slots: Iterable[int], node_id: str) -> bool:
+        """owned_by(slots, id) -> whether that node is the owner of each."""
+        owners = self.core.slot_map.owners
+        node = self.core.nodes.get(node_id)
+        return node is not None and all(owners[slot] is node for slot in slots)
 
-    def claim_slots(self, slots: Iterable[int]) -> None:
-        """claim_slots(slots): this node owns them, under a new epoch. CommandError on a replica."""
-        self.run(lambda: operations.claim_slots(self.core, bitmap.mask_of(slots), self.bus.now_ms()))
+    def moved_by_hand(self, slots: Iterable[int]) -> bool:
+        """moved_by_hand(slots) -> whether any of them is migrating or importing by CLUSTER SETSLOT."""
+        slot_map = self.core.slot_map
+        return any(slot in slot_map.migrating or slot in slot_map.importing for slot in slots)
+
+    def is_ours(self, slot: int) -> bool:
+        """is_ours(slot) -> whether its keys belong here: it is served here, or being moved here."""
+        owner = self.core.slot_map.owners[slot]
+        wanted = slot in self.core.slot_map.importing or self._server.migrations.importing(slot)
+        return owner is self.core.myself or wanted
+
+    def is_foreign(self, slot: int) -> bool:
+        """is_foreign(slot) -> whether its keys have no place here: by its own word a living primary owns it."""
+        owner = self.core.slot_map.owners[slot]
+        if owner is None or self.is_ours(slot):
+            return False
+        return not owner.failed and bool(owner.record.slots >> slot & 1)
+
+    def agreed_since(self, since_ms: float) -> bool:
+        """agreed_since(bus time) -> whether a majority has had the same picture of the cluster since then."""
+        core = self.core
+        others = sum(
+            node.confirmed_at_ms is not None and node.confirmed_at_ms >= since_ms
+            for node in core.voters()
+            if node is not core.myself
+        )
+        return core.health.ok and others + 1 >= core.majority()
+
+    def may_hand_over(self) -> bool:
+        """may_hand_over() -> whether slots may change hands: the cluster is up and no manual failover is under way."""
+        pauses = self._server.blocking.pauses
+        return self.core.health.ok and not pauses.holds(PausePurpose.FAILOVER)
+
+    def reserve_epoch(self) -> int:
+        """reserve_epoch() -> an epoch above all known ones, for the node that takes slots from us."""
+        return self.run(lambda: operations.reserve_epoch(self.core, self.bus.now_ms()))
+
+    def heard_epoch(self, epoch: int) -> None:
+        """heard_epoch(epoch): somebody knows of it, so `reserve_epoch` gives a higher one."""
+        self.core.current_epoch = max(self.core.current_epoch, epoch)
+
+    def highest_epoch_beside(self, reserved: int) -> int:
+        """highest_epoch_beside(reserved) -> the highest epoch in use; the reserved one is known but not in use."""
+        core = self.core
+        used = max(core.last_vote_epoch, *(node.config_epoch for node in core.nodes.values()))
+        return max(used, core.current_epoch) if core.current_epoch > reserved else used
+
+    def claim_slots(self, slots: Iterable[int], epoch: int) -> None:
+        """claim_slots(slots, epoch): this node owns them, under that epoch. CommandError on a replica."""
+        self.run(lambda: operations.claim_slots(self.core, bitmap.mask_of(slots), epoch, self.bus.now_ms()))
 
     def cede_slots(self, slots: Iterable[int], node_id: str) -> None:
         """cede_slots(slots, id): that node has claimed them; its announcement may still be on its way."""

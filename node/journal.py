@@ -51,8 +51,8 @@ class Journal:
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """unsubscribe(subscriber) ends it; unknown ones are ignored."""
-        if subscriber in self.subscribers:
-            self.subscribers.remove(subscriber)
+        # A new list: who leaves while an entry is handed round doesn't hide it from the next in line.
+        self.subscribers = [other for other in self.subscribers if other is not subscriber]
         self.active = bool(self.subscribers) and not self.frozen
 
     def append(self, database: int, args: list[bytes]) -> None:

@@ -40,6 +40,10 @@ class Pauses:
         self._by_purpose.pop(purpose, None)
         self._sum()
 
+    def holds(self, purpose: PausePurpose) -> bool:
+        """holds(purpose) -> whether that is one of the reasons."""
+        return purpose in self._by_purpose
+
     def drop_ended(self, now_ms: int) -> None:
         """drop_ended(now_ms): those whose time is over."""
         self._by_purpose = {why: held for why, held in self._by_purpose.items() if held[0] > now_ms}

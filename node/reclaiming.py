@@ -1,7 +1,7 @@
 """Background reclaiming: keys whose time has come, and what was freed lazily, in short slices of time.
 
 Laws: a slice ends after SLICE_NS, so that no request waits longer for it; between slices the node serves.
-Only a primary that is neither paused nor loading expires keys; each one is propagated as its DEL.
+Only a primary that is neither paused, loading nor importing slots expires keys; each one is propagated as its DEL.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Reclaimer:
             self.active_expiry
             and server.keyspace.expiry_policy is ExpiryPolicy.DELETE
             and not (server.blocking.pauses.active or server.loading or server.cron_paused)
+            and not server.migrations.is_importing
         )
 
     def _expire(self, has_time: Callable[[], bool]) -> bool:

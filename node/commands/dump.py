@@ -7,6 +7,7 @@ import logging
 from ..client import Client
 from ..command import command, key
 from ..errors import CommandError, SyntaxError_
+from ..keyspace import ExpiryPolicy
 from ..logging import VERBOSE
 from ..parsing import INT64_MAX, parse_integer
 from ..persistence.encode import PayloadFooterError, dump_value, load_value
@@ -83,7 +84,7 @@ def _restore(client: Client, args: list[bytes]) -> bytes:
         return OK
     now_ms = client.server.clock.now_ms
     when_ms = ttl_ms if absolute else min(ttl_ms + now_ms, INT64_MAX)
-    if when_ms <= now_ms and not client.server.replication.is_replica:
+    if when_ms <= now_ms and database.keyspace.expiry_policy is ExpiryPolicy.DELETE:
         if replace and database.delete(name):
             client.propagate_as([b"UNLINK" if client.server.config.lazyfree_lazy_server_del else b"DEL", name])
         return OK

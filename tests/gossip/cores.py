@@ -24,6 +24,9 @@ class Still:
     def offset(self) -> int:
         return self.position
 
+    def handing_over(self) -> bool:
+        return False
+
     def age_ms(self) -> float:
         return self.age
 
