@@ -11,7 +11,7 @@ from ..client import Client
 from ..command import command
 from ..errors import CommandError, SyntaxError_
 from ..migration.job import Job
-from ..parsing import integer_or_none
+from ..parsing import integer_or_none, parse_integer
 from ..reply import OK, array, bulk, integer
 from .cluster import require_cluster
 
@@ -100,18 +100,19 @@ def get_slot_migrations(client: Client, args: list[bytes]) -> bytes:
 
 @command("cluster|syncslots", arity=-4, flags=FLAGS, since="9.0.0", group="cluster", categories="dangerous")
 def sync_slots(client: Client, args: list[bytes]) -> bytes:
-    """CLUSTER SYNCSLOTS <ESTABLISH source-id name SLOTSRANGE start end [start end ...] | FINISH name> -> OK
+    """CLUSTER SYNCSLOTS <ESTABLISH source-id name SLOTSRANGE start end [start end ...] | FINISH name epoch> -> OK
 
     An internal command: the source of a slot migration speaks to its target.
     Complexity: O(N) where N is the number of slots
     """
-    require_cluster(client)
+    cluster = require_cluster(client)
+    migrations = client.server.migrations
     verb = args[2].upper()
-    if verb == b"FINISH" and len(args) == 4:
-        client.server.migrations.finish(client, args[3].decode("ascii", "replace"))
-        return OK
+    if verb == b"FINISH" and len(args) == 5:
+        return migrations.finish(client, args, args[3].decode("ascii", "replace"), parse_integer(args[4]))
     if verb != b"ESTABLISH" or len(args) < 8 or args[5].upper() != b"SLOTSRANGE":
         raise SyntaxError_
     source_id, name = (word.decode("ascii", "replace") for word in args[3:5])
-    client.server.migrations.establish(client, source_id, name, _ranges(args[6:]))
-    return OK
+    now_ms = client.server.clock.now_ms
+    job = Job(name, False, tuple(sorted(_ranges(args[6:]))), source_id, cluster.my_id, now_ms, now_ms)
+    return migrations.establish(client, args, job)

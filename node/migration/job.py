@@ -14,6 +14,7 @@ from pyredis_cluster.gossip.slots import slot_ranges
 class JobState(enum.Enum):
     """The states of a job, with Valkey's words for them."""
 
+    WAITING = "waiting-to-start"
     CONNECTING = "connecting"
     SNAPSHOT = "snapshotting"
     STREAMING = "streaming-buffer"
@@ -41,7 +42,7 @@ class Job:
     target_id: str
     created_ms: int
     updated_ms: int
-    state: JobState = JobState.CONNECTING
+    state: JobState = JobState.WAITING
     message: str = ""
     keys_moved: int = 0
     paused_ms: int = 0

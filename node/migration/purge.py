@@ -1,7 +1,7 @@
 """Removing the keys of slots that this node does not own, in short turns, propagated to its replicas.
 
-Laws: a key is removed only while its slot belongs to another node and no import fills it; each slot's
-keys go as DEL commands of bounded size.
+Laws: a key is removed only while its slot's owner is another living node by that node's own word, and no import
+fills it; each slot's keys go as DEL commands of bounded size.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TURN_NS = 2_000_000
 KEYS_PER_DEL = 64
+UNDECIDED_INTERVAL_SECONDS = 0.05
+"""How soon slots are looked at again whose owner has not spoken yet."""
 
 
 class SlotPurge:
@@ -28,7 +30,7 @@ class SlotPurge:
         self._slots: dict[int, None] = {}
         self._wake = trio.Event()
 
-    def add(self, slots: tuple[int, ...] | list[int]) -> None:
+    def add(self, slots: Iterable[int]) -> None:
         """add(slots): their keys are to go, if the slots are foreign when their turn comes."""
         database = self._server.keyspace.databases[0]
         self._slots.update((slot, None) for slot in slots if len(database.keys_in_slot(slot)))
@@ -40,24 +42,36 @@ class SlotPurge:
         for slot in slots:
             self._slots.pop(slot, None)
 
-    def pending(self, slots: tuple[int, ...]) -> bool:
+    def clear(self) -> None:
+        """clear(): this node is a replica now, its primary decides."""
+        self._slots.clear()
+
+    def pending(self, slots: Iterable[int]) -> bool:
         """pending(slots) -> whether keys of any of them are still to be removed."""
         return bool(self._slots) and any(slot in self._slots for slot in slots)
 
-    def turn(self) -> None:
-        """turn(): remove keys for TURN_NS at most."""
+    def turn(self) -> bool:
+        """turn() -> whether keys were removed, for TURN_NS at most."""
         server = self._server
-        database = server.keyspace.databases[0]
+        cluster, keyspace = server.cluster, server.keyspace
+        database = keyspace.databases[0]
         ends_ns = perf_counter_ns() + TURN_NS
-        while self._slots and perf_counter_ns() < ends_ns:
-            slot = next(iter(self._slots))
-            keys = [*islice(database.keys_in_slot(slot), KEYS_PER_DEL)]
-            if not keys or not server.cluster.is_foreign(slot):
+        removed = False
+        for slot in [*self._slots]:
+            while keys := [*islice(database.keys_in_slot(slot), KEYS_PER_DEL)]:
+                if perf_counter_ns() > ends_ns:
+                    return removed
+                if not cluster.is_foreign(slot):
+                    break
+                for key in keys:
+                    value = database.remove(key)
+                    if keyspace.free_later is not None:
+                        keyspace.free_later(value, 1)
+                server.journal.append(0, [b"DEL", *keys])
+                removed = True
+            if not keys or cluster.is_ours(slot):
                 del self._slots[slot]
-                continue
-            for key in keys:
-                database.remove(key)
-            server.journal.append(0, [b"DEL", *keys])
+        return removed
 
     async def run(self) -> None:
         """run() until cancelled; sleeps while there is nothing to remove."""
@@ -65,6 +79,6 @@ class SlotPurge:
             await self._wake.wait()
             self._wake = trio.Event()
             while self._slots:
-                self.turn()
-                await trio.sleep(0)
-            self._server.migrations.purged()
+                removed = self._server.reactor.batch(self.turn)
+                self._server.migrations.purged()
+                await trio.sleep(0 if removed else UNDECIDED_INTERVAL_SECONDS)
