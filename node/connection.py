@@ -153,7 +153,7 @@ class Connection:
         while done == wanted < count and now_ns < ends_ns and len(client.out) < output_max_bytes:
             size = self.slice_commands
             wanted = min(done + size, count)
-            done += run(client, commands[done:wanted] if size < count else commands)
+            done += run(client, commands[done:wanted] if wanted - done < count else commands)
             began_ns, now_ns = now_ns, perf_counter_ns()
             if now_ns - began_ns > SLICE_NS:
                 self.slice_commands = max(1, size * SLICE_NS // (now_ns - began_ns))

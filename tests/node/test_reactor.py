@@ -41,6 +41,16 @@ def test_a_pipeline_larger_than_a_batch_is_answered_in_order(processes: Processe
     assert replies == [b"OK"] * count + [b"%d" % i for i in range(count)]
 
 
+def test_every_command_of_a_pipeline_runs_once_while_the_slices_grow(processes: Processes) -> None:
+    node = processes.node(enable_debug_command="yes")
+    with Connection("127.0.0.1", node.port) as link:
+        # A slow command in a pipeline makes the connection's slices small; they double from there.
+        link.pipeline([("DEBUG", "SLEEP", "0.02"), ("PING",)])
+        for count in (2, 3, 7, 50, 51, 64, 100):
+            before = int(link.call("GET", "n") or 0)
+            assert link.pipeline([("INCR", "n")] * count) == [*range(before + 1, before + count + 1)]
+
+
 def test_a_value_of_many_megabytes_comes_back_whole(processes: Processes) -> None:
     node = processes.node()
     value = bytes(range(256)) * 40_000
