@@ -384,7 +384,7 @@ class ClusterCore:
         self.digest ^= node.digest
         if newer and node.failed:
             self._set_failed(node, failed=False)
-            self.log("notice", f"Clear FAIL state for node {node.id}: it is reachable again.")
+            self.log("notice", f"Clear FAIL state for node {node.label}: it is reachable again.")
         return self.slot_map.update(node, self.nodes.values())
 
     def change_self(self, **fields: Any) -> int:
@@ -427,7 +427,7 @@ class ClusterCore:
         self.rumors.tell((int(RumorKind.FAIL), raw, node.record.version), raw, len(self.nodes), origin=origin)
         self.persist_lazily()
         how = "quorum reached" if origin else "as reported by others"
-        self.log("notice", f"Marking node {node.id} as failing ({how}).")
+        self.log("notice", f"Marking node {node.label} as failing ({how}).")
 
     def _set_failed(self, node: Node, *, failed: bool) -> None:
         self.digest ^= node.digest

@@ -263,10 +263,15 @@ class Detector:
         if subject is None or subject is sender:
             return
         if evidence == Evidence.CLEAR:
-            subject.reports.pop(sender.id, None)
+            if subject.reports.pop(sender.id, None):
+                self._core.log(
+                    "verbose", f"Node {sender.label} reported node {subject.label} is back online."
+                )
             return
         if evidence not in (Evidence.SILENT, Evidence.REFUSED) or subject is self._core.myself:
             return
+        if sender.id not in subject.reports:
+            self._core.log("verbose", f"Node {sender.label} reported node {subject.label} as not reachable.")
         subject.reports[sender.id] = (self._core.now_ms, version)
         self._judge(subject)
 

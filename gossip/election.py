@@ -275,7 +275,7 @@ class Election:
         self._holds[raw.hex()] = (sender.id, core.now_ms + VOTE_HOLD_MS)
         core.persist()
         core.send_to(sender, Kind.AUTH_ACK, (epoch,))
-        core.log("notice", f"Failover auth granted to {sender.id} for epoch {epoch}")
+        core.log("notice", f"Failover auth granted to {sender.label} for epoch {epoch}")
 
     def _may_vote(self, sender: Node, epoch: int, primary_id: str, slots_epoch: int, *, manual: bool) -> bool:
         core = self._core
@@ -332,7 +332,7 @@ class Election:
         nonce = message.body[0]
         if self._paused is None or self._paused.nonce != nonce:
             self._paused = _Paused(sender.id, nonce, core.now_ms + MANUAL_PAUSE_MS)
-            core.log("notice", f"Manual failover requested by replica {sender.id}.")
+            core.log("notice", f"Manual failover requested by replica {sender.label}.")
             core.emit(PauseWrites(self._paused.until_ms))
         core.send_to(sender, Kind.MF_OFFSET, (nonce, core.replication.offset()))
 

@@ -142,6 +142,11 @@ class Node:
         return self.record.id
 
     @property
+    def label(self) -> str:
+        """The id and the operator's name for it, as Redis logs them."""
+        return f"{self.record.id} ({self.record.human_nodename})"
+
+    @property
     def is_primary(self) -> bool:
         return not self.record.primary_id
 

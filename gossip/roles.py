@@ -67,7 +67,7 @@ class Roles:
         if not core.config.allow_replica_migration and claimant.record.shard_id != heir_of.record.shard_id:
             return False
         core.log(
-            "notice", f"Configuration change detected. Reconfiguring myself as a replica of {claimant.id}"
+            "notice", f"Configuration change detected. Reconfiguring myself as a replica of {claimant.label}"
         )
         self.set_primary(claimant)
         return True
@@ -103,7 +103,7 @@ class Roles:
         ):
             core.current_epoch = self.max_epoch() + 1
             core.log(
-                "verbose", f"configEpoch collision with node {node.id}. Updating to {core.current_epoch}"
+                "verbose", f"configEpoch collision with node {node.label}. Updating to {core.current_epoch}"
             )
             core.change_self(config_epoch=core.current_epoch)
 

@@ -28,6 +28,7 @@ from .bus_sockets import BusSockets
 from .bus_streams import BusStreams
 from .cluster_routing import ClusterRouter
 from .listeners import ListenError
+from .logging import VERBOSE
 from .nodes_file import NodesFile, NodesFileError
 from .pausing import PausePurpose
 
@@ -41,7 +42,7 @@ log = logging.getLogger("pyredis")
 NODE_TIMEOUT_MIN_MS = 20
 ID_BYTES = 20
 PORT_MAX = 65535
-_LEVELS = {"verbose": logging.DEBUG, "notice": logging.INFO, "warning": logging.WARNING}
+_LEVELS = {"verbose": VERBOSE, "notice": logging.INFO, "warning": logging.WARNING}
 _WATCHED = (
     "cluster-node-timeout",
     "cluster-require-full-coverage",
