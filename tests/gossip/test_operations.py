@@ -27,9 +27,7 @@ def three() -> Bench:
 
 
 def replica() -> Bench:
-    return Bench(
-        record(1, primary_id=B, shard_id="2" * 40), record(2, slots=bitmap.ALL_SLOTS, config_epoch=2)
-    )
+    return Bench(record(1, primary_id=B, shard_id="2" * 40), record(2, slots=bitmap.ALL_SLOTS, config_epoch=2))
 
 
 Operation = Callable[[ClusterCore], object]
@@ -222,8 +220,31 @@ def test_a_handover_moves_all_its_slots_at_once() -> None:
         ),
     )
     slots = bitmap.range_mask(10, 19)
-    operations.claim_slots(target.core, slots, NOW)
+    operations.claim_slots(target.core, slots, operations.reserve_epoch(source.core, NOW), NOW)
     operations.cede_slots(source.core, slots, B, NOW)
     assert all(source.core.slot_map.owners[slot] is source.core.nodes[B] for slot in range(10, 20))
     source.core.merge(target.core.myself.record)
     assert source.core.myself.record.slots == bitmap.range_mask(0, 99) & ~slots
+
+
+def test_a_claim_that_comes_after_the_owner_gave_it_up_is_outbid() -> None:
+    source, target = (
+        three(),
+        Bench(
+            record(2, slots=bitmap.range_mask(100, 199), config_epoch=2),
+            record(1, slots=bitmap.range_mask(0, 99), config_epoch=1),
+        ),
+    )
+    slots = bitmap.range_mask(10, 19)
+    epoch = operations.reserve_epoch(source.core, NOW)
+    operations.outbid(source.core, NOW)
+    operations.claim_slots(target.core, slots, epoch, NOW)
+    for bench, other in ((source, target), (target, source)):
+        bench.core.merge(other.core.myself.record)
+        assert all(bench.core.slot_map.owners[slot].id == source.core.myself.id for slot in range(10, 20))
+
+
+def test_a_claim_under_an_epoch_that_is_in_use_is_refused() -> None:
+    target = three()
+    with pytest.raises(ClusterError, match="is taken"):
+        operations.claim_slots(target.core, 1 << 150, 2, NOW)
