@@ -29,6 +29,9 @@ Condition = Callable[[], bytes | None]
 SERVE_ROUNDS_MAX = 1000
 """Serving a key may make others ready (BLMOVE chains); a round for each, so this many at a time."""
 
+DEADLINES_SPARE = 64
+"""Deadlines of clients that were served may lie about until they outnumber the parked clients and so many."""
+
 
 class Blocking:
     """The registry of parked clients of one node."""
@@ -113,8 +116,14 @@ class Blocking:
         client.guard |= GUARD_PARKED
         self.clients[client] = None
         if parked.deadline_ms is not None:
-            heapq.heappush(self._deadlines, (parked.deadline_ms, next(self._sequence), client, parked))
-            self.on_deadline()
+            deadlines = self._deadlines
+            if len(deadlines) > 2 * len(self.clients) + DEADLINES_SPARE:
+                deadlines[:] = [entry for entry in deadlines if entry[2].parked is entry[3]]
+                heapq.heapify(deadlines)
+            entry = parked.deadline_ms, next(self._sequence), client, parked
+            heapq.heappush(deadlines, entry)
+            if deadlines[0] is entry:
+                self.on_deadline()
 
     def release(self, client: Client) -> None:
         """release(client): it waits no longer, whatever the reason. Nothing is sent. O(keys)."""
@@ -135,9 +144,9 @@ class Blocking:
 
     def complete(self, client: Client, reply: bytes) -> None:
         """complete(client, reply): the parked command ends with this reply and the client goes on."""
+        args = client.parked.args if client.parked is not None else []
         self.release(client)
-        if client.reply_mode == b"on":
-            client.out += reply
+        client.out += self._server.dispatcher.filtered(client, args, reply)
         if self._serving:
             self._served.append(client)
         else:
@@ -182,6 +191,14 @@ class Blocking:
             served, self._served = self._served, []
             for client in served:
                 self._server.resume(client)
+            if ready:
+                self._server.reactor.continue_later(self)
+
+    def on_turn(self) -> None:
+        self.serve_ready()
+
+    def on_fault(self) -> None:
+        return None
 
     def _serve_key(self, index: int, key: bytes) -> None:
         database = self._server.keyspace.databases[index]

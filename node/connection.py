@@ -179,8 +179,8 @@ class Connection:
         """The parser gave up: nothing more is read; the error comes after the replies to what came before it."""
         client = self.client
         if not self.queued and not client.guard & (GUARD_PARKED | GUARD_CLOSING):
-            text = str(self.parser.error)
-            client.out += b"-ERR Protocol error: " + text.encode("utf-8", "surrogateescape") + b"\r\n"
+            text = str(self.parser.error).encode("utf-8", "surrogateescape")
+            client.out += self.server.dispatcher.filtered(client, [], b"-ERR Protocol error: %b\r\n" % text)
             self._close_after_reply()
         self._watch()
 

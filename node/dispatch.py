@@ -203,16 +203,16 @@ class Dispatcher:
                 self._check_transaction(client)
             if guard & GUARD_REPLICA and (command.is_write or not _KEYSPACE_FLAGS.isdisjoint(command.flags)):
                 raise CommandError("Replica can't interact with the keyspace")
+            if self.server.blocking.pauses.active and self.server.blocking.postpone(client, command, args):
+                return NO_REPLY
             if client.transaction is not None and command.name not in NO_MULTI:
-                return self._queue(client, client.transaction, command, args)
+                return self.filtered(client, args, self._queue(client, client.transaction, command, args))
         except CommandError as error:
             if client.transaction is not None:
                 client.transaction.aborted = True
-            return self._filtered(client, args, self._rejected(args, error))
-        if self.server.blocking.pauses.active and self.server.blocking.postpone(client, command, args):
-            return NO_REPLY
+            return self.filtered(client, args, self._rejected(args, error))
         client.command = command
-        return self._filtered(client, args, self.execute(client, command, args))
+        return self.filtered(client, args, self.execute(client, command, args))
 
     def _check_gates(self, client: Client, command: Command) -> None:
         for _, bits, check in self._checks.values():
@@ -243,12 +243,15 @@ class Dispatcher:
         transaction.has_write = transaction.has_write or command.is_write
         return QUEUED
 
-    def _filtered(self, client: Client, args: list[bytes], reply: bytes) -> bytes:
-        """CLIENT REPLY OFF and SKIP; in the stream to a replica there is no place for replies."""
+    def filtered(self, client: Client, args: list[bytes], reply: bytes) -> bytes:
+        """filtered(client, args, reply) -> what of it is sent, with CLIENT REPLY OFF and SKIP in mind.
+
+        In the stream to a replica there is no place for replies.
+        """
         if client.guard & GUARD_REPLICA and reply:
             self.server.replication.primary.replied(client, args, reply)
             return NO_REPLY
-        if client.guard & GUARD_REPLY and client.reply_mode != b"on":
+        if client.guard & GUARD_REPLY and client.parked is None and client.reply_mode != b"on":
             if client.reply_mode == b"skipped":
                 client.reply_mode = b"on"
                 client.guard &= ~GUARD_REPLY
