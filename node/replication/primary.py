@@ -45,7 +45,7 @@ class PrimarySide:
         self.partial_syncs = 0
         self.partial_refused = 0
         self._no_replicas_since_ms: int | None = None
-        self._last_ping_ms = 0
+        self._last_ping_ms = server.clock.now_ms
         self._waiting_since_ms = 0
         self._scheduled = False
         """Whether `flush` is due: entries came since the last one."""
