@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 from itertools import chain
 
 import hiredis
@@ -21,6 +20,7 @@ from .quoting import split_args
 
 INLINE_MAX_BYTES = 64 * 1024
 MULTIBULK_MAX_ARGUMENTS = (1 << 31) - 1
+LONE_COMMAND_MAX_BYTES = 512
 UNAUTHENTICATED_MAX_ARGUMENTS = 10
 UNAUTHENTICATED_MAX_BULK_BYTES = 16384
 
@@ -56,6 +56,7 @@ class RequestParser:
         "authenticated",
         "bulk_max_bytes",
         "error",
+        "pending_bytes",
         "tail_bytes",
     )  # fmt: skip
 
@@ -70,19 +71,21 @@ class RequestParser:
         self._args_bytes = 0
         self._remaining = 0
         self._bulk_bytes = -1
+        self.pending_bytes = 0
+        """How many bytes of an incomplete command are held."""
         self.tail_bytes = 0
         """How many of the bytes fed came after the last complete command: the replica's offset ends before them."""
-
-    @property
-    def pending_bytes(self) -> int:
-        """How many bytes of an incomplete command are held."""
-        return len(self._buffer) + self._args_bytes
 
     def feed(self, data: bytes) -> list[list[bytes]]:
         """feed(data) -> complete commands, each a non-empty list of bytes. O(len(data))."""
         if self._remaining or self._buffer or not self.authenticated:
             return self._feed_strict(data, may_hand_over=self.authenticated)
         if data[0] == _ARRAY_MARK:
+            if len(data) <= LONE_COMMAND_MAX_BYTES and data.find(b"\n*") < 0:
+                # What splitting gives is the command if its encoding is the chunk: a third of hiredis's time.
+                args = data.split(b"\r\n")[2::2]
+                if args and encode_command(args) == data:
+                    return [args]
             commands = self._feed_hiredis(data)
             if commands is not None:
                 return commands
@@ -97,9 +100,11 @@ class RequestParser:
         reader.feed(data)
         reader.feed(_BOUNDARY_BULK)
         commands: list[list[bytes]] = []
-        with suppress(hiredis.HiredisError):
+        try:
             commands.extend(iter(self._gets, False))
-        whole = commands[-1:] == [_BOUNDARY]
+            whole = commands[-1:] == [_BOUNDARY]
+        except hiredis.HiredisError:
+            whole = False  # the strict parser says what is wrong behind the commands that came before it
         if whole:
             commands.pop()
         else:
@@ -128,6 +133,7 @@ class RequestParser:
         buffer += data
         commands: list[list[bytes]] = []
         self.tail_bytes += len(data)
+        self.pending_bytes = len(buffer) + self._args_bytes
         if self.error is not None or len(buffer) < self._bulk_bytes + 2:
             return commands
         view = bytes(buffer)
@@ -149,11 +155,12 @@ class RequestParser:
                     self.tail_bytes = len(view) - position
                     if may_hand_over and self.tail_bytes and view[position] == _ARRAY_MARK:
                         buffer.clear()
-                        self.tail_bytes = 0
+                        self.tail_bytes = self.pending_bytes = 0
                         return commands + self.feed(view[position:])
         except ProtocolError as error:
             self.error = error
         del buffer[:position]
+        self.pending_bytes = len(buffer) + self._args_bytes
         return commands
 
     def _start(self, view: bytes, position: int, commands: list[list[bytes]]) -> int:
