@@ -95,8 +95,8 @@ class Shutdown:
                 self._server.blocking.complete(client, FAILED.encode())
 
     def _replicas_have_all(self) -> bool:
-        primary = self._server.replication.primary
-        return primary.count_acknowledged(self._server.journal.offset) >= len(primary.links)
+        offset = self._server.journal.offset
+        return all(link.ack_offset >= offset for link in self._server.replication.primary.links.values())
 
     def _check(self) -> None:
         options = self._options
