@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from itertools import chain
+from typing import Any
 
 import hiredis
 from pyredis_cluster.client.resp import encode_command
@@ -99,7 +100,7 @@ class RequestParser:
         reader = self._reader
         reader.feed(data)
         reader.feed(_BOUNDARY_BULK)
-        commands: list[list[bytes]] = []
+        commands: list[Any] = []
         try:
             commands.extend(iter(self._gets, False))
             whole = commands[-1:] == [_BOUNDARY]
