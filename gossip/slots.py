@@ -45,12 +45,8 @@ def hash_tag(key: bytes) -> bytes:
     That is what stands between the first `{` and the next `}`, if both are there and something is between
     them; otherwise the whole key (Redis Cluster specification, "Hash tags").
     """
-    start = key.find(b"{")
-    if start >= 0:
-        end = key.find(b"}", start + 1)
-        if end > start + 1:
-            return key[start + 1 : end]
-    return key
+    tag, closed, _ = key.partition(b"{")[2].partition(b"}")
+    return tag if closed and tag else key
 
 
 def key_slot(key: bytes) -> int:

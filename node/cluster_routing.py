@@ -56,6 +56,9 @@ class ClusterRouter:
         if client.guard & GUARD_TRUSTED:
             return None
         keys = [args[position] for position in command.key_positions(args)]
+        slots = set(map(key_slot, keys))
+        if len(slots) == 1 and self.served[slots.pop()]:
+            return None
         readonly = bool(client.guard & GUARD_READONLY) and not command.is_write
         moves_keys = command.name == "migrate"
         return self._decide(keys, command.is_write, bool(asking), readonly, moves_keys=moves_keys)
