@@ -30,6 +30,8 @@ def watch_signals(server: Server) -> Callable[[], Awaitable[None]]:
 
     async def run() -> None:
         nonlocal ending
+        signal.signal(signal.SIGTERM, _too_late)
+        signal.signal(signal.SIGINT, _too_late)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             again = signal.getsignal(signal.SIGINT)
 
@@ -49,6 +51,12 @@ def watch_signals(server: Server) -> Callable[[], Awaitable[None]]:
                 )
 
     return run
+
+
+def _too_late(number: int, frame: Any) -> None:
+    """A signal after the receiver has gone: the node is ending, and in order unless the operator insists."""
+    if number == signal.SIGINT:
+        _exit_now()
 
 
 def _exit_now() -> None:
