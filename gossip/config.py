@@ -56,5 +56,10 @@ class ClusterConfig:
         return self.node_timeout_ms * 0.6
 
     @property
+    def absence_max_ms(self) -> float:
+        """A node that was away for longer may have been replaced: nobody can be failed for less silence."""
+        return self.node_timeout_ms - self.probe_period_ms
+
+    @property
     def rejoin_delay_ms(self) -> float:
         return max(REJOIN_DELAY_MIN_MS, min(REJOIN_DELAY_MAX_MS, self.node_timeout_ms))

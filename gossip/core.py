@@ -198,7 +198,7 @@ class ClusterCore:
         if lag_ms > LATE_MS:
             self._expected_tick_ms = now_ms
             self.detector.shift_clocks(lag_ms)
-            if lag_ms >= self.config.quorum_timeout_ms and len(self.nodes) > 1:
+            if lag_ms >= self.config.absence_max_ms and len(self.nodes) > 1:
                 self.health.doubt()
 
     def next_deadline_ms(self) -> float:

@@ -18,7 +18,7 @@ from .nodes import UNPACK_ERRORS, NodeRecord, unpack_record
 if TYPE_CHECKING:
     from .core import ClusterCore
 
-FRAME_MAX_BYTES = 16 * 1024 * 1024
+FRAME_MAX_BYTES = 4 * 1024 * 1024
 MEMBERS_MAX = 16_384
 _PURPOSE = b"sync"
 

@@ -201,7 +201,7 @@ class Bus:
     def _move_timer(self) -> None:
         if self._nursery is not None:
             due_ms = self.core.next_deadline_ms()
-            self._late_at_ms = due_ms + self._cluster_config.quorum_timeout_ms
+            self._late_at_ms = due_ms + self._cluster_config.absence_max_ms
             self._timer.deadline = trio.current_time() + max(0.0, (due_ms - self.now_ms()) / 1000)
 
     # Effects
