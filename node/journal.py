@@ -59,8 +59,13 @@ class Journal:
         """append(database, args): one command took effect in that database."""
         if not self.active:
             return
-        self._select(database)
-        self._emit(encode_command(args), database, args)
+        if database != self.database:
+            self._select(database)
+        # The hot path of every write: `_emit`, written out.
+        data = encode_command(args)
+        self.offset = offset = self.offset + len(data)
+        for subscriber in self.subscribers:
+            subscriber.journal_entry(data, offset, database, args)
 
     def append_transaction(self, effects: list[tuple[int, list[bytes]]]) -> None:
         """append_transaction([(database, args), ...]): they took effect as one; several go as MULTI/EXEC."""

@@ -23,12 +23,22 @@ class Backlog:
 
     Offsets count as in PSYNC: the first byte of the stream has offset 1. `needed_from()` gives the offset that
     the slowest replica needs next; what comes after it stays, however much that is (its output limit bounds it).
+    `on_data()` is called with the first entry after `quiet` was set.
     """
 
-    __slots__ = ("_block_bytes", "_blocks", "_needed_from", "_size_bytes", "_starts", "_tail")
+    __slots__ = ("_block_bytes", "_blocks", "_needed_from", "_on_data", "_size_bytes", "_starts", "_tail", "quiet")
 
-    def __init__(self, size_bytes: int, next_offset: int, needed_from: Callable[[], int | None]) -> None:
+    def __init__(
+        self,
+        size_bytes: int,
+        next_offset: int,
+        needed_from: Callable[[], int | None],
+        on_data: Callable[[], None] = lambda: None,
+    ) -> None:
         self._needed_from = needed_from
+        self._on_data = on_data
+        self.quiet = True
+        """Nobody was told of data since this was set."""
         self._tail = bytearray()
         self._blocks = [self._tail]
         self._starts = [next_offset]
@@ -53,11 +63,18 @@ class Backlog:
 
     def append(self, data: bytes) -> None:
         """append(data): amortised O(len(data))."""
+        self.journal_entry(data, 0, 0, [])
+
+    def journal_entry(self, data: bytes, offset: int, database: int, args: list[bytes]) -> None:
+        """The journal's subscriber: `append`, in one call for each write."""
         tail = self._tail
         tail += data
         if len(tail) >= self._block_bytes:
             self._seal()
             self.trim()
+        if self.quiet:
+            self.quiet = False
+            self._on_data()
 
     def _seal(self) -> None:
         """The tail becomes a block, several if one entry was that large; a new tail follows."""

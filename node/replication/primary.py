@@ -32,7 +32,7 @@ _QUIET_PAUSES = frozenset({PausePurpose.FAILOVER.value, PausePurpose.SHUTDOWN.va
 
 
 class PrimarySide:
-    """Serves replicas. Subscribes to the journal when the first replica comes."""
+    """Serves replicas. The backlog subscribes to the journal when the first replica comes."""
 
     def __init__(self, server: Server, identity: Identity) -> None:
         self.server = server
@@ -47,31 +47,24 @@ class PrimarySide:
         self._no_replicas_since_ms: int | None = None
         self._last_ping_ms = server.clock.now_ms
         self._waiting_since_ms = 0
-        self._scheduled = False
-        """Whether `flush` is due: entries came since the last one."""
         self._acks_wanted = False
 
     # -- the journal
 
-    def journal_entry(self, data: bytes, offset: int, database: int, args: list[bytes]) -> None:
-        """The journal's subscriber: into the backlog; replicas get it before the reactor waits again."""
-        backlog = self.backlog
-        if backlog is not None:
-            backlog.append(data)
-        if not self._scheduled:
-            self._scheduled = True
-            self.server.reactor.schedule(self)
+    def _entries_came(self) -> None:
+        """The backlog has more: replicas get it before the reactor waits again."""
+        self.server.reactor.schedule(self)
 
     def flush(self) -> None:
         """flush(): replicas are sent what the journal has for them. O(replicas), and what is copied."""
-        if self._acks_wanted:
-            self._acks_wanted = False
-            self._scheduled = True
-            self.server.journal.append_control([b"REPLCONF", b"GETACK", b"*"])
-        self._scheduled = False
         backlog = self.backlog
         if backlog is None:
             return
+        if self._acks_wanted:
+            self._acks_wanted = False
+            backlog.quiet = False
+            self.server.journal.append_control([b"REPLCONF", b"GETACK", b"*"])
+        backlog.quiet = True
         for link in [*self.links.values()]:
             link.push(backlog)
             if link.client.connection is not None and link.unsent_bytes(backlog) > len(link.client.out):
@@ -79,7 +72,9 @@ class PrimarySide:
 
     def on_fault(self) -> None:
         """A bug in `flush`: replicas may lack a part of the stream, they sync anew."""
-        self._scheduled = self._acks_wanted = False
+        self._acks_wanted = False
+        if self.backlog is not None:
+            self.backlog.quiet = True
         self.disconnect_all("internal error")
 
     def drained(self, link: ReplicaLink) -> None:
@@ -103,22 +98,24 @@ class PrimarySide:
         """open_backlog(): from now on the journal's offset moves and replicas can go on from it."""
         if self.backlog is None:
             size_bytes = self.server.config.repl_backlog_size
-            self.backlog = Backlog(size_bytes, self.server.journal.offset + 1, self._needed_from)
-            self.server.journal.subscribe(self)
+            self.backlog = Backlog(
+                size_bytes, self.server.journal.offset + 1, self._needed_from, self._entries_came
+            )
+            self.server.journal.subscribe(self.backlog)
             if not self.links:
                 self._no_replicas_since_ms = self.server.clock.now_ms
 
     def close_backlog(self) -> None:
         """close_backlog(): nobody follows this history any more, and it takes a new name."""
         if self.backlog is not None:
+            self.server.journal.unsubscribe(self.backlog)
             self.backlog = None
-            self.server.journal.unsubscribe(self)
             self.identity.renew()
 
     def restart_backlog(self) -> None:
         """restart_backlog(): the data set was replaced by another history's, at the journal's offset."""
         if self.backlog is not None:
-            self.server.journal.unsubscribe(self)
+            self.server.journal.unsubscribe(self.backlog)
         self.backlog = None
         self.open_backlog()
 
