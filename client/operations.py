@@ -256,6 +256,9 @@ class Operations:
         """run(requests): answer each request's `reply`, a ClientError if that is what came of it."""
         if not self.router.known:
             yield from self.connect()
+        else:
+            # An operation that may have been applied ends with the error: what it showed is for the next one.
+            yield from self.refresh_if_due()
         if len(requests) <= ROUND_REQUESTS_MAX:
             yield from self._run_round(requests)
             return
