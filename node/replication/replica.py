@@ -39,6 +39,7 @@ RETRY_INTERVAL_MS = 250
 """How soon a lost link is tried again."""
 
 ACK_INTERVAL_MS = 1000
+PENDING_ACKS_MAX_BYTES = 64 * 1024
 STREAM_BULK_MAX_BYTES = 1 << 40
 """The primary's commands are as large as they are: its own limit applied to them."""
 
@@ -333,8 +334,10 @@ class PrimaryLink:
             self.acknowledge()
 
     def acknowledge(self) -> None:
-        """acknowledge(): REPLCONF ACK with the offset applied so far."""
+        """acknowledge(): REPLCONF ACK with the offset applied so far; not while many wait for a primary to read them."""
         self._last_ack_ms = self.server.clock.now_ms
+        if len(self._out) > PENDING_ACKS_MAX_BYTES:
+            return
         self._out += encode_command([b"REPLCONF", b"ACK", b"%d" % self.server.journal.offset])
         self.flush()
 

@@ -49,6 +49,8 @@ class Replication:
         """The link to our primary; None on a primary."""
         self.on_link_change: list[Callable[[], None]] = []
         """Called when the link comes up or goes down (the cluster's bus looks at it)."""
+        self._data_loaded = False
+        server.after_loading.append(self._loading_ended)
         server.cron.append(self.cron)
         config = server.config
         config.on_change("repl-backlog-size", self._resize_backlog)
@@ -101,7 +103,7 @@ class Replication:
     def follow(self, host: str, port: int, *, connect: bool = True) -> None:
         """follow(host, port): become a replica of that node. Our history is offered for a partial sync.
 
-        Without `connect`, cron does that, which doesn't run while the data set is loaded.
+        Without `connect`, and before the data set is loaded, that is left to cron.
         """
         if self.link is not None:
             if (self.link.host, self.link.port) == (host, port):
@@ -120,10 +122,10 @@ class Replication:
         set_role(REPLICA)
         self.server.oom_score.become(oom_score.REPLICA)
         # Our replicas stay: they may be able to go on with us. If our history changes its name they are told.
-        self.link_changed()
+        self._update_gates()
         self.primary.update_gate()
         log.info("REPLICAOF %s:%d enabled", host, port)
-        if connect and not self.server.loading:
+        if connect and self._data_loaded:
             self.link.connect()
 
     def promote(self) -> None:
@@ -147,6 +149,11 @@ class Replication:
         log.info("Setting secondary replication ID to %s, valid up to offset: %d. New replication ID is %s",
                  self.identity.replid2, self.identity.second_offset, self.identity.replid)  # fmt: skip
         log.info("MASTER MODE enabled")
+
+    def _loading_ended(self) -> None:
+        self._data_loaded = True
+        if self.link is not None:
+            self.link.connect()
 
     def restore(self, replid: str, offset: int, stream_database: int) -> None:
         """restore(replid, offset, database): the data set was loaded from a snapshot of that history."""
