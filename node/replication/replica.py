@@ -334,7 +334,7 @@ class PrimaryLink:
             self.acknowledge()
 
     def acknowledge(self) -> None:
-        """acknowledge(): REPLCONF ACK with the offset applied so far; not while many wait for a primary to read them."""
+        """acknowledge(): REPLCONF ACK with the offset applied so far, unless too many wait to be read."""
         self._last_ack_ms = self.server.clock.now_ms
         if len(self._out) > PENDING_ACKS_MAX_BYTES:
             return
