@@ -208,7 +208,9 @@ class Dispatcher:
             if client.transaction is not None and command.name not in NO_MULTI:
                 return self.filtered(client, args, self._queue(client, client.transaction, command, args))
         except CommandError as error:
-            if client.transaction is not None:
+            if args[0].lower() == b"exec":
+                error = _discard(client, error)
+            elif client.transaction is not None:
                 client.transaction.aborted = True
             return self.filtered(client, args, self._rejected(args, error))
         client.command = command
@@ -227,13 +229,8 @@ class Dispatcher:
         if transaction is None or transaction.aborted:
             return
         for command, _ in transaction.commands:
-            try:
-                if command.gates & self.gates:
-                    self._check_gates(client, command)
-            except CommandError as error:
-                transaction_guard(client, None)
-                client.drop_watches()
-                raise CommandError(f"Transaction discarded because of: {error}", "EXECABORT") from error
+            if command.gates & self.gates:
+                self._check_gates(client, command)
 
     def _queue(self, client: Client, transaction: Transaction, command: Command, args: list[bytes]) -> bytes:
         if "no_multi" in command.flags:
@@ -324,6 +321,14 @@ class Dispatcher:
         """A bug in a command function: logged with its traceback, answered, and the server lives on."""
         log.exception("Command %s with %d arguments raised", command.full_name, len(args) - 1)
         return self.failed(command, CommandError("internal error, see the server's log"))
+
+
+def _discard(client: Client, error: CommandError) -> CommandError:
+    """An EXEC that isn't admitted ends its transaction (Redis: execCommandAbort)."""
+    transaction_guard(client, None)
+    client.drop_watches()
+    reason = error.message if error.code == CommandError.code else str(error)
+    return CommandError(f"Transaction discarded because of: {reason}", "EXECABORT")
 
 
 def transaction_guard(client: Client, transaction: Transaction | None) -> None:
