@@ -27,7 +27,7 @@ from .bench_workloads import CLIENTS, WORKLOADS, Workload, fill_keys, find_workl
 from .errors import OperatorError
 from .options import make_console
 
-DEFAULT_REQUESTS = 200_000
+DEFAULT_REQUESTS = 100_000
 DEFAULT_KEYSPACE = 1_000_000
 DEFAULT_REPEATS = 3
 DEFAULT_TIME_LIMIT_S = 200.0

@@ -88,7 +88,7 @@ def describe(environment: dict[str, Any]) -> str:
         f"pyredis-cluster {environment['pyredis_version']} on Python {environment['python']} and redis-server "
         f"{environment['redis_version']}, {environment['mode']}, without persistence, in turn on one core of "
         f"{environment['cpu']}; {environment['clients']} clients on {environment['client_cores']}, "
-        f"{environment['keyspace']:,} random keys; medians of {environment['pairs']} runs; "
+        f"{environment['keyspace']:,} random keys; medians of at least {environment['pairs']} runs; "
         "CPU is the server's user and system time for each operation."
     )
 
