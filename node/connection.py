@@ -149,11 +149,12 @@ class Connection:
         now_ns = perf_counter_ns()
         ends_ns = now_ns + TURN_NS
         output_max_bytes = len(client.out) + TURN_OUTPUT_BYTES
-        done = wanted = 0
-        while done == wanted < count and now_ns < ends_ns and len(client.out) < output_max_bytes:
+        done = 0
+        while done < count and now_ns < ends_ns and len(client.out) < output_max_bytes:
             size = self.slice_commands
-            wanted = min(done + size, count)
-            done += run(client, commands[done:wanted] if wanted - done < count else commands)
+            done += run(client, commands if not done and count <= size else commands[done : done + size])
+            if client.guard & (GUARD_PARKED | GUARD_CLOSING):
+                break
             began_ns, now_ns = now_ns, perf_counter_ns()
             if now_ns - began_ns > SLICE_NS:
                 self.slice_commands = max(1, size * SLICE_NS // (now_ns - began_ns))
