@@ -8,7 +8,7 @@ from ..client_info import check_client_name
 from ..command import command
 from ..dispatch import transaction_guard
 from ..errors import CommandError, SyntaxError_
-from ..parsing import parse_integer
+from ..parsing import parse_integer, parse_integer_between
 from ..reply import EMPTY_ARRAY, OK, PONG, RESP2, RESP3, bulk, integer, simple
 from ..version import REDIS_VERSION
 
@@ -54,7 +54,7 @@ def select(client: Client, args: list[bytes]) -> bytes:
     Chooses the database of the commands that follow.
     Complexity: O(1)
     """
-    index = parse_integer(args[1])
+    index = parse_integer_between(args[1], -(1 << 31), (1 << 31) - 1)
     if client.server.config.cluster_enabled and index != 0:
         raise CommandError("SELECT is not allowed in cluster mode")
     if not 0 <= index < len(client.server.keyspace.databases):
