@@ -12,6 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,13 @@ from pyredis_cluster.gossip.config import ClusterConfig
 from pyredis_cluster.gossip.core import ClusterCore
 from pyredis_cluster.gossip.errors import Dropped
 from pyredis_cluster.gossip.messages import Keyring, decode, encode
-from pyredis_cluster.gossip.nodes import NOFAILOVER, NodeRecord
+from pyredis_cluster.gossip.nodes import NOFAILOVER, Address, NodeRecord
 from pyredis_cluster.gossip.nodesconf import BUS_PORT_OFFSET, dump
 
 from .bus_sockets import BusSockets
 from .bus_streams import BusStreams
 from .cluster_routing import ClusterRouter
+from .internal_errors import RESTART_DELAY_SECONDS, contained, report, supervised
 from .listeners import ListenError
 from .logging import VERBOSE
 from .nodes_file import NodesFile, NodesFileError
@@ -141,9 +143,12 @@ class Bus:
     def _update_clock(self) -> int:
         """The reactor's clock. A node that wakes from a long stop doubts itself before it serves what has waited."""
         if self.now_ms() > self._late_at_ms:
-            self.core.advance(self.now_ms())
-            self.perform()
+            contained("bus", self._advance)
         return self.server.clock.update()
+
+    def _advance(self) -> None:
+        self.core.advance(self.now_ms())
+        self.perform()
 
     # Running
 
@@ -152,9 +157,9 @@ class Bus:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._streams.serve, nursery)
-            nursery.start_soon(self._keep_time)
+            nursery.start_soon(supervised, self._keep_time)
             for sock in self._sockets.sockets:
-                nursery.start_soon(self._receive, sock)
+                nursery.start_soon(supervised, partial(self._receive, sock))
             self._start_syncs()
 
     async def _keep_time(self) -> None:
@@ -162,24 +167,35 @@ class Bus:
             wait_seconds = max(0.0, (self.core.next_deadline_ms() - self.now_ms()) / 1000)
             with trio.CancelScope(deadline=trio.current_time() + wait_seconds) as self._timer:
                 await trio.sleep_forever()
-            now_ms = self.now_ms()
-            if now_ms >= self.core.next_deadline_ms():
-                self.core.tick(now_ms)
-                self.perform()
+            if self.now_ms() >= self.core.next_deadline_ms() and not contained("bus", self._tick):
+                await trio.sleep(RESTART_DELAY_SECONDS)
+
+    def _tick(self) -> None:
+        self.core.tick(self.now_ms())
+        self.perform()
 
     async def _receive(self, sock: socket.socket) -> None:
         while True:
             await trio.lowlevel.wait_readable(sock)
             for data, source in self._sockets.receive(sock):
                 try:
-                    self.core.receive(decode(data, self.keyring), source, self.now_ms())
-                except Dropped as dropped:
-                    self.core.stats.dropped[dropped.reason] += 1
-                else:
-                    self.perform()
+                    self._received(data, source)
+                except Exception:
+                    report("the bus, with a datagram, which is dropped")
             for address in self._sockets.refused(sock):
-                self.core.refused(address, self.now_ms())
-                self.perform()
+                contained("bus", partial(self._refused, address))
+
+    def _received(self, data: bytes, source: Address) -> None:
+        try:
+            self.core.receive(decode(data, self.keyring), source, self.now_ms())
+        except Dropped as dropped:
+            self.core.stats.dropped[dropped.reason] += 1
+        else:
+            self.perform()
+
+    def _refused(self, address: Address) -> None:
+        self.core.refused(address, self.now_ms())
+        self.perform()
 
     def perform(self) -> None:
         """perform(): carry out what the core asks for; call it after each of its inputs."""

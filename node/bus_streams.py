@@ -8,12 +8,15 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 from pyredis_cluster.gossip.errors import Dropped
 from pyredis_cluster.gossip.nodes import Address
 from pyredis_cluster.gossip.sync import SyncExchange
+
+from .internal_errors import report, supervised
 
 if TYPE_CHECKING:
     from .bus import Bus
@@ -45,14 +48,14 @@ class BusStreams:
     async def serve(self, nursery: trio.Nursery) -> None:
         """serve(nursery): accept exchanges until cancelled."""
         for host in self._hosts:
-            nursery.start_soon(self._serve_host, host.removeprefix("-"), nursery)
+            nursery.start_soon(supervised, partial(self._serve_host, host.removeprefix("-"), nursery))
 
     async def _serve_host(self, host: str, nursery: trio.Nursery) -> None:
         host = {"*": "0.0.0.0", "::*": "::"}.get(host, host)
         told = False
         while True:
             try:
-                listener = trio.SocketListener(trio.socket.from_stdlib_socket(_listen(host, self._port)))
+                listener = _listen(host, self._port)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     return  # an address this host does not have; the UDP socket has judged that already
@@ -61,15 +64,32 @@ class BusStreams:
                     told = True
                 await trio.sleep(LISTEN_RETRY_SECONDS)
             else:
-                await trio.serve_listeners(self._accept, [listener], handler_nursery=nursery)
+                with listener:
+                    await self._accept(listener, nursery)
 
-    async def _accept(self, stream: trio.SocketStream) -> None:
-        if self._inbound >= INBOUND_MAX:
-            await trio.aclose_forcefully(stream)
-            return
-        self._inbound += 1
+    async def _accept(self, listener: socket.socket, nursery: trio.Nursery) -> None:
+        listener.setblocking(False)
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            try:
+                sock, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                continue
+            except OSError as error:
+                log.debug("Accepting a cluster state exchange: %s", error)
+                await trio.sleep(LISTEN_RETRY_SECONDS)
+                continue
+            if self._inbound < INBOUND_MAX:
+                self._inbound += 1
+                nursery.start_soon(self._answer, trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+            else:
+                sock.close()
+
+    async def _answer(self, stream: trio.SocketStream) -> None:
         try:
             await self._exchange(stream, initiator=False)
+        except Exception:
+            report("a cluster state exchange")
         finally:
             self._inbound -= 1
 
@@ -84,6 +104,8 @@ class BusStreams:
                 await self._exchange(stream, initiator=True)
         except OSError as error:
             log.debug("Cluster state exchange with %s:%d failed: %s", *address, error)
+        except Exception:
+            report("a cluster state exchange")
         finally:
             self._outbound -= 1
 
