@@ -27,8 +27,6 @@ UNAUTHENTICATED_MAX_BULK_BYTES = 16384
 
 # hiredis reserves 8 bytes for each announced element; counts of five digits and more go the strict way.
 _LARGE_COUNT = re.compile(rb"\*\d{5}")
-# hiredis returns a status as it returns a bulk string.
-_STATUS_MARK = 43
 _ARRAY_MARK = 42
 
 # A bulk string that no client can guess. If hiredis returns it from the top level, then the chunk that was
@@ -95,7 +93,16 @@ class RequestParser:
         return self._feed_strict(data, may_hand_over=False)
 
     def _feed_hiredis(self, data: bytes) -> list[list[bytes]] | None:
-        if _LARGE_COUNT.search(data) or (_STATUS_MARK in data and b"\n+" in data):
+        """What hiredis makes of it; None where it may hold anything but commands of bulk strings.
+
+        hiredis returns statuses, big numbers and verbatim strings (`+`, `(`, `=`) as it does bulk strings.
+        """
+        if (
+            _LARGE_COUNT.search(data)
+            or (43 in data and b"\n+" in data)  # to look for the number first takes a tenth of the time
+            or (40 in data and b"\n(" in data)
+            or (61 in data and b"\n=" in data)
+        ):
             return None
         reader = self._reader
         reader.feed(data)
@@ -104,7 +111,7 @@ class RequestParser:
         try:
             commands.extend(iter(self._gets, False))
             whole = commands[-1:] == [_BOUNDARY]
-        except hiredis.HiredisError:
+        except (hiredis.HiredisError, TypeError):  # TypeError: a map with a key that can't be hashed
             whole = False  # the strict parser says what is wrong behind the commands that came before it
         if whole:
             commands.pop()

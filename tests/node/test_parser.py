@@ -43,11 +43,13 @@ def test_garbage_gives_commands_or_an_error_the_same_in_any_fragmentation(data: 
 resp_tokens = st.sampled_from(
     [b"*1\r\n", b"*2\r\n", b"$3\r\nGET\r\n", b"+OK\r\n", b":5\r\n", b"$-1\r\n", b"*-1\r\n", b"*0\r\n", b"#f\r\n",
      b"_\r\n",
+     b"(123\r\n", b"=5\r\ntxt:a\r\n", b">1\r\n",
      b"$1\r\nx\r\n", b"-ERR\r\n", b"PING\r\n", b"*1\r\n$4\r\nPING\r\n", b",1.5\r\n", b"%1\r\n", b"\r\n"]
 )  # fmt: skip
 
 
 @example([b"*1\r\n", b"+OK\r\n"], [])
+@example([b"*1\r\n$4\r\nPING\r\n", b"%1\r\n", b"*1\r\n$4\r\nPING\r\n", b"$1\r\nx\r\n"], [])
 @given(st.lists(resp_tokens, min_size=1, max_size=8), st.lists(st.integers(0, 100), max_size=3))
 def test_only_bulk_strings_become_arguments(tokens: list[bytes], cuts: list[int]) -> None:
     data = b"".join(tokens)
