@@ -7,6 +7,7 @@ when a method returns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pyredis_cluster.gossip import bitmap, operations
@@ -65,6 +66,11 @@ class Cluster:
         """moved_by_hand(slots) -> whether any of them is migrating or importing by CLUSTER SETSLOT."""
         slot_map = self.core.slot_map
         return any(slot in slot_map.migrating or slot in slot_map.importing for slot in slots)
+
+    def stop_importing(self, slots: Iterable[int]) -> None:
+        """stop_importing(slots): as CLUSTER SETSLOT STABLE, for those that are importing."""
+        for slot in [slot for slot in slots if slot in self.core.slot_map.importing]:
+            self.run(partial(operations.set_slot_stable, self.core, slot))
 
     def is_ours(self, slot: int) -> bool:
         """is_ours(slot) -> whether its keys belong here: it is served here, or being moved here."""
