@@ -66,6 +66,8 @@ class Migrations:
         if not cluster.serves_all(slots):
             raise CommandError("Slots are not served by this node")
         self._refuse_busy(slots)
+        if cluster.moved_by_hand(slots):
+            raise CommandError("Slots are being moved with CLUSTER SETSLOT")
         if len(self._waiting) >= EXPORTS_WAITING_MAX:
             raise CommandError("Too many slot migrations are waiting")
         now_ms = server.clock.now_ms
@@ -79,8 +81,6 @@ class Migrations:
         wanted = set(slots)
         if not wanted.isdisjoint(slot for job in self._moving() for slot in job.slots):
             raise CommandError("There is already an active migration of these slots")
-        if self._server.cluster.moved_by_hand(wanted):
-            raise CommandError("Slots are being moved with CLUSTER SETSLOT")
 
     def _start_waiting(self) -> None:
         while self._waiting and len(self._exports) < EXPORTS_ACTIVE_MAX:
@@ -147,6 +147,9 @@ class Migrations:
     def establish(self, client: Client, args: list[bytes], job: Job) -> bytes:
         """establish(client, args, job) -> OK once the slots are empty here; CommandError if it may not be."""
         self._refuse_import(client, job)
+        # A node that was stopped in the middle of an import takes it up as one by hand when it is back. The
+        # source, who owns the slots, knows of no such thing.
+        self._server.cluster.stop_importing(job.slots)
         database = self._server.keyspace.databases[0]
 
         def begin_when_clean() -> bytes | None:

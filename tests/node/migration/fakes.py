@@ -32,6 +32,8 @@ class FakeCluster:
         self.owners: dict[int, str] = {}
         self.unconfirmed: set[int] = set()
         """Slots whose new owner has not spoken for itself yet."""
+        self.importing: set[int] = set()
+        """Slots that are importing by CLUSTER SETSLOT, or by a restart."""
         self.up = True
         self.agreed = False
         self.epoch = 10
@@ -50,8 +52,11 @@ class FakeCluster:
     def moved_by_hand(self, slots: Iterable[int]) -> bool:
         return False
 
+    def stop_importing(self, slots: Iterable[int]) -> None:
+        self.importing.difference_update(slots)
+
     def is_ours(self, slot: int) -> bool:
-        return self.owners.get(slot) == ME
+        return self.owners.get(slot) == ME or slot in self.importing
 
     def is_foreign(self, slot: int) -> bool:
         return slot in self.owners and not self.is_ours(slot) and slot not in self.unconfirmed

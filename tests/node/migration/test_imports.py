@@ -196,6 +196,18 @@ def test_an_import_begins_when_the_slots_are_empty(
     assert node.ask("EXISTS", "{a}old") == 0
 
 
+def test_an_import_takes_the_place_of_one_that_a_restart_left(
+    node: Node, cluster: FakeCluster, connect: Callable[[], ScriptedSource]
+) -> None:
+    cluster.importing = {SLOT}
+    node.run(b"SET", b"{a}old", b"1")
+    connect().establish([SLOT])
+    purge(node)
+    assert node.server.migrations.is_importing
+    assert node.ask("EXISTS", "{a}old") == 0
+    assert cluster.importing == set()
+
+
 def test_an_import_does_not_wait_for_ever_for_empty_slots(
     node: Node, cluster: FakeCluster, connect: Callable[[], ScriptedSource]
 ) -> None:
