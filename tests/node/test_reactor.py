@@ -70,42 +70,11 @@ def test_commands_behind_a_parked_one_run_after_it(processes: Processes) -> None
     assert node.call("GET", "after") == b"1"
 
 
-def test_maxclients_refuses_with_redis_error(processes: Processes) -> None:
-    node = processes.node(maxclients="2")
-    with connect(node.port) as one, connect(node.port) as two:
-        for sock in (one, two):
-            sock.sendall(b"PING\r\n")
-            assert receive(sock, 7) == b"+PONG\r\n"
-        with connect(node.port) as three:
-            assert receive(three, 100) == b"-ERR max number of clients reached\r\n"
-
-
 def test_a_protocol_error_answers_what_came_before_and_closes(processes: Processes) -> None:
     node = processes.node()
     with connect(node.port) as sock:
         sock.sendall(b"PING\r\n*1\r\n:5\r\n")
         assert receive(sock, 1000) == b"+PONG\r\n-ERR Protocol error: expected '$', got ':'\r\n"
-
-
-def test_a_unix_socket_serves_too(processes: Processes) -> None:
-    node = processes.node(unixsocket="node.sock")
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(str(node.directory / "node.sock"))
-        sock.sendall(b"PING\r\n")
-        assert receive(sock, 7) == b"+PONG\r\n"
-
-
-def test_an_output_limit_closes_a_client_that_does_not_read(processes: Processes) -> None:
-    node = processes.node(client_output_buffer_limit="normal 1mb 0 0")
-    node.call("SET", "k", b"x" * 100_000)
-    count = 1000
-    received = 0
-    with connect(node.port) as sock, suppress(ConnectionError):
-        sock.sendall(encode_command([b"GET", b"k"]) * count)
-        while data := sock.recv(1 << 20):
-            received += len(data)
-    assert received < count * 100_000
-    assert node.call("PING") == b"PONG"
 
 
 @pytest.fixture(scope="module")
