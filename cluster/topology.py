@@ -247,11 +247,15 @@ def _names(name: str, node_id: str, address: Address | None) -> bool:
 
 
 def read_member(link: NodeLink) -> Member:
-    """read_member(link) -> Member. NodeUnreachable, NodeRefused; also where it is not a cluster node."""
+    """read_member(link) -> Member. NodeUnreachable, also while it loads its data; NodeRefused, also where it is
+    not a cluster node.
+    """
     commands = (("CLUSTER", "NODES"), ("CLUSTER", "INFO"), ("INFO",))
     replies = link.pipeline(commands)
     for command, reply in zip(commands, replies, strict=True):
         if isinstance(reply, ResponseError):
+            if reply.message.startswith("LOADING"):
+                raise NodeUnreachable(f"{link.address} is still loading its data")
             raise NodeRefused(link.address, " ".join(command), reply.message)
     nodes, cluster_info, info = (reply.decode(errors="replace") for reply in replies)
     views = {view.node_id: view for view in parse_cluster_nodes(nodes)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from pyredis_cluster.admin import Access, NodeLink
-from pyredis_cluster.errors import OperatorError
+from pyredis_cluster.client.errors import ResponseError
+from pyredis_cluster.errors import NodeUnreachable, OperatorError
 from pyredis_cluster.plan import Address
 from pyredis_cluster.topology import (
     Absentee,
@@ -13,6 +14,7 @@ from pyredis_cluster.topology import (
     Topology,
     parse_cluster_nodes,
     parse_info,
+    read_member,
     read_topology,
 )
 
@@ -106,3 +108,11 @@ def test_where_no_seed_answers_each_refusal_is_named() -> None:
     unused_port = free_port()
     with pytest.raises(OperatorError, match=f"no node of the cluster answers: .*{unused_port}"):
         read_topology([Address("127.0.0.1", unused_port)], Access())
+
+
+def test_a_node_that_loads_its_data_counts_as_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    link = NodeLink(Address("127.0.0.1", 7000), Access())
+    loading = ResponseError("LOADING Redis is loading the dataset in memory")
+    monkeypatch.setattr(NodeLink, "pipeline", lambda self, commands: [loading for _ in commands])
+    with pytest.raises(NodeUnreachable, match="still loading its data"):
+        read_member(link)
