@@ -24,39 +24,46 @@ log = logging.getLogger("pyredis")
 
 
 def watch_signals(server: Server) -> Callable[[], Awaitable[None]]:
-    """watch_signals(server) -> the task that ends the server on SIGTERM and SIGINT."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    """watch_signals(server) -> the task that ends the server on SIGTERM and SIGINT, also those from before it ran."""
+    early: list[int] = []
     ending = False
 
-    async def run() -> None:
+    def outside(number: int, frame: Any) -> None:
+        """Before the receiver is there a signal is kept for it; after it, only who insists is heard."""
+        if not ending:
+            early.append(number)
+        elif number == signal.SIGINT:
+            _exit_now()
+
+    def handle(number: int) -> None:
         nonlocal ending
-        signal.signal(signal.SIGTERM, _too_late)
-        signal.signal(signal.SIGINT, _too_late)
+        log.warning("Received %s scheduling shutdown...", signal.Signals(number).name)
+        config = server.config
+        ending = True
+        ending = server.shutdown_on_signal(
+            config.shutdown_on_sigint if number == signal.SIGINT else config.shutdown_on_sigterm
+        )
+
+    async def run() -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            again = signal.getsignal(signal.SIGINT)
+            receive = signal.getsignal(signal.SIGINT)
 
             def interrupted(number: int, frame: Any) -> None:
                 if ending or server.shutdown.in_progress:
                     _exit_now()
-                assert callable(again)
-                again(number, frame)
+                assert callable(receive)
+                receive(number, frame)
 
             signal.signal(signal.SIGINT, interrupted)
+            for number in early:
+                handle(number)
             async for number in signals:
-                log.warning("Received %s scheduling shutdown...", signal.Signals(number).name)
-                config = server.config
-                ending = True
-                ending = server.shutdown_on_signal(
-                    config.shutdown_on_sigint if number == signal.SIGINT else config.shutdown_on_sigterm
-                )
+                handle(number)
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, outside)
     return run
-
-
-def _too_late(number: int, frame: Any) -> None:
-    """A signal after the receiver has gone: the node is ending, and in order unless the operator insists."""
-    if number == signal.SIGINT:
-        _exit_now()
 
 
 def _exit_now() -> None:
