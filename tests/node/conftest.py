@@ -34,7 +34,7 @@ class Node:
     """One client's view of the node: `run` and `ask` a command, `advance` the clock, read the journal."""
 
     def __init__(self) -> None:
-        self.server = Server(Config())
+        self.server = Server(Config(save=""))
         self.server.clock.now_ms = START_MS
         self.server.keyspace.rng = Random(SEED)
         self.recorder = Recorder()
