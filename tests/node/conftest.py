@@ -6,6 +6,7 @@ Law: the clock stands still unless a test advances it, and randomness comes from
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -34,7 +35,7 @@ class Node:
     """One client's view of the node: `run` and `ask` a command, `advance` the clock, read the journal."""
 
     def __init__(self) -> None:
-        self.server = Server(Config(save=""))
+        self.server = Server(Config())
         self.server.clock.now_ms = START_MS
         self.server.keyspace.rng = Random(SEED)
         self.recorder = Recorder()
@@ -75,6 +76,12 @@ class Node:
         """propagated() -> the commands journalled since the last call, without SELECT, MULTI and EXEC."""
         commands, self.recorder.commands = self.recorder.commands, []
         return [args for args in commands if args not in ([b"MULTI"], [b"EXEC"])]
+
+
+@pytest.fixture(autouse=True)
+def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node writes its files where it runs: not into the checkout."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
