@@ -47,6 +47,7 @@ from .shutdown import Options, Shutdown
 log = logging.getLogger("pyredis")
 
 CRON_INTERVAL_SECONDS = 0.1
+CRON_LATE_MS = 500
 RUN_ID_BYTES = 20
 _PAUSE_RANK = 90
 
@@ -100,6 +101,7 @@ class Server:
         self._stop = trio.Event()
         self._timer_moved = trio.Event()
         self._load_failure: LoadError | None = None
+        self._clients_checked_ms = self.started_ms
         self.exit_status = 0
         self.blocking.on_deadline = self._move_timer
         self.cron.append(self._check_clients)
@@ -176,7 +178,9 @@ class Server:
             if (client.out or client.guard & GUARD_REPLICA) and client.connection is not None:
                 self.check_output_limit(client.connection)
         timeout_ms = self.config.timeout * 1000
-        if not timeout_ms:
+        checked_ms, self._clients_checked_ms = self._clients_checked_ms, self.clock.now_ms
+        # After a long stop what clients have sent meanwhile is read before they are judged.
+        if not timeout_ms or self.clock.now_ms - checked_ms > CRON_LATE_MS:
             return
         oldest_ms = self.clock.now_ms - timeout_ms
         for client in [*self.clients.values()]:

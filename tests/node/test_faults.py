@@ -47,6 +47,12 @@ def parked(node: Node, *args: bytes) -> socket.socket:
     return sock
 
 
+def wait_for(seconds: float, what: str) -> None:
+    """Let so much time pass."""
+    ends_at = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > ends_at, what)
+
+
 def run_to_end(directory: Path, *options: str) -> tuple[int, str]:
     """run_to_end(directory, ...) -> (exit status, output) of a node that is not expected to stay."""
     command = [sys.executable, "-m", "pyredis_cluster.node", "--port", str(free_port()), "--dir", str(directory)]
@@ -140,10 +146,10 @@ def test_a_frozen_node_serves_what_waited_when_it_goes_on(processes: Processes) 
     with socket.create_connection(("127.0.0.1", node.port), timeout=STOP_TIMEOUT_S) as sock:
         sock.sendall(b"PING\r\n")
         assert sock.recv(100) == b"+PONG\r\n"
+        wait_for(0.05, "the reactor is parked")
         node.process.send_signal(signal.SIGSTOP)
         sock.sendall(b"PING\r\n")
-        frozen_at = time.monotonic()
-        wait_until(lambda: time.monotonic() - frozen_at > 1.5, "it is frozen for longer than its idle timeout")
+        wait_for(1.5, "it is frozen for longer than its idle timeout")
         node.process.send_signal(signal.SIGCONT)
         assert sock.recv(100) == b"+PONG\r\n"
 

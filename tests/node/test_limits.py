@@ -186,7 +186,7 @@ def test_a_long_chain_of_parked_clients_is_served(node: Node) -> None:
 
 
 def test_more_ready_keys_than_a_round_serves_are_all_served(node: Node) -> None:
-    keys = [f"ready{number}" for number in range(SERVE_ROUNDS_MAX + 100)]
+    keys = [f"ready{number}" for number in range(2 * SERVE_ROUNDS_MAX + 100)]
     with connect(node) as first, connect(node) as last, connect(node) as pushing:
         first.sendall(encode("BLPOP", *keys[:-1], 0))
         last.sendall(encode("BLPOP", keys[-1], 0))
