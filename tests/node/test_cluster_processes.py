@@ -96,7 +96,9 @@ def test_one_shard_with_two_replicas_survives_a_frozen_primary(processes: Proces
     cluster = Processed(processes, 1, cluster_node_timeout="500")
     third = processes.node(cluster_enabled="yes", repl_diskless_sync_delay="0", cluster_node_timeout="500")
     third.call("CLUSTER", "MEET", "127.0.0.1", cluster.primaries[0].port)
-    wait_until(lambda: info(third)["cluster_known_nodes"] == "3", "joined")
+    # A node that has not heard of the newcomer does not listen to it: all must have, before one is frozen.
+    everybody = [cluster.primaries[0], cluster.replicas[0], third]
+    wait_until(lambda: all(info(node)["cluster_known_nodes"] == "3" for node in everybody), "joined")
     third.call("CLUSTER", "REPLICATE", cluster.primaries[0].call("CLUSTER", "MYID"))
     wait_until(lambda: in_sync(third), "in sync")
     cluster.primaries[0].kill(signal.SIGSTOP)

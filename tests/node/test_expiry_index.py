@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import thread_time
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -79,25 +77,6 @@ def test_the_mean_time_to_live_is_told() -> None:
     index.set(b"b", 2500)
     assert index.mean_ttl_ms(1000) == 1000
     assert index.mean_ttl_ms(99_000) == 0
-
-
-def test_no_single_operation_is_slow_with_many_keys_of_one_time() -> None:
-    index = ExpiryIndex()
-    worst = 0.0
-    for number in range(300_000):
-        started = thread_time()
-        index.set(b"%d" % number, START_MS)
-        worst = max(worst, thread_time() - started)
-    while True:
-        started = thread_time()
-        keys = index.due(START_MS + 1000, 32)
-        for key in keys:
-            index.discard(key)
-        worst = max(worst, thread_time() - started)
-        if not keys:
-            break
-    assert not index.count
-    assert worst < 0.05
 
 
 def test_moving_a_time_over_and_over_leaves_no_waste_behind() -> None:
