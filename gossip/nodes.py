@@ -19,10 +19,8 @@ from .errors import Dropped
 
 Address = tuple[str, int]
 
-NODE_ID_HEX_CHARS = 40
 TEXT_MAX_CHARS = 255
 NOFAILOVER = 1
-WITNESS = 2
 
 UNPACK_ERRORS = (ValueError, TypeError, OverflowError, msgpack.UnpackException)
 """What msgpack raises for bytes that are not msgpack."""

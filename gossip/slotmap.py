@@ -33,8 +33,6 @@ class SlotMap:
         self.migrating: dict[int, Node] = {}
         self.importing: dict[int, Node] = {}
         self.unassigned = bitmap.ALL_SLOTS
-        self.revision = 0
-        """Grows with each change, so that views of the map can be cached."""
         self.hints: dict[int, tuple[Node | None, float]] = {}
 
     def update(self, node: Node, nodes: Iterable[Node]) -> int:
@@ -82,7 +80,6 @@ class SlotMap:
             node.owned |= slots
         for slot in [slot for slot in self.hints if slots >> slot & 1]:
             del self.hints[slot]
-        self.revision += 1
 
     def _owners_of(self, slots: int) -> list[Node]:
         found: dict[Node | None, None] = {}

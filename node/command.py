@@ -29,29 +29,10 @@ GATE_ANY = 16
 GATE_KEYS = 32
 """A command's gates; a server state closes some of them (`Server.gates`), which sends it on the slow path."""
 
-FLAGS = frozenset(
-    [
-        "write",
-        "readonly",
-        "denyoom",
-        "admin",
-        "pubsub",
-        "noscript",
-        "blocking",
-        "loading",
-        "stale",
-        "skip_monitor",
-        "skip_slowlog",
-        "asking",
-        "fast",
-        "no_auth",
-        "may_replicate",
-        "no_async_loading",
-        "no_multi",
-        "allow_busy",
-        "movablekeys",
-    ]
+FLAGS = tuple(
+    ["write", "readonly", "denyoom", "admin", "pubsub", "noscript", "blocking", "loading", "stale", "skip_monitor", "skip_slowlog", "asking", "fast", "no_auth", "may_replicate", "no_async_loading", "no_multi", "movablekeys", "allow_busy"]
 )
+"""What a command's `flags` may hold, in the order in which COMMAND INFO lists them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +136,7 @@ class Command:
     failed: int = 0
 
     def __post_init__(self) -> None:
-        unknown = self.flags - FLAGS
+        unknown = self.flags.difference(FLAGS)
         assert not unknown, f"{self.name}: unknown flags {unknown}"
         self.is_write = "write" in self.flags
         self.gates = (

@@ -6,35 +6,11 @@ Law: nothing about a command is written here; what these replies say stands at t
 from __future__ import annotations
 
 from .client import Client
-from .command import Command, KeySpec
+from .command import FLAGS, Command, KeySpec
 from .command_syntax import Argument, parse_syntax
 from .reply import EMPTY_ARRAY, Resp2, array, bulk, bulk_array, help_lines, integer, simple
 
 HIDDEN_FLAGS = frozenset({"may_replicate", "movablekeys"})
-FLAG_ORDER = (
-    *(
-        "write",
-        "readonly",
-        "denyoom",
-        "admin",
-        "pubsub",
-        "noscript",
-        "blocking",
-        "loading",
-        "stale",
-        "skip_monitor",
-    ),
-    *(
-        "skip_slowlog",
-        "asking",
-        "fast",
-        "no_auth",
-        "no_async_loading",
-        "no_multi",
-        "movablekeys",
-        "allow_busy",
-    ),
-)
 CATEGORIES = (
     *(
         "keyspace",
@@ -122,7 +98,7 @@ def info_entry(resp: Resp2, command: Command) -> bytes:
     shown = {flag for flag in command.flags if flag not in HIDDEN_FLAGS} | (
         {"movablekeys"} if movable else set()
     )
-    flags = [simple(flag.encode()) for flag in FLAG_ORDER if flag in shown]
+    flags = [simple(flag.encode()) for flag in FLAGS if flag in shown]
     subcommands = [info_entry(resp, sub) for sub in subcommands_of(command)]
     return array(
         [
