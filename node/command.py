@@ -29,8 +29,26 @@ GATE_ANY = 16
 GATE_KEYS = 32
 """A command's gates; a server state closes some of them (`Server.gates`), which sends it on the slow path."""
 
-FLAGS = tuple(
-    ["write", "readonly", "denyoom", "admin", "pubsub", "noscript", "blocking", "loading", "stale", "skip_monitor", "skip_slowlog", "asking", "fast", "no_auth", "may_replicate", "no_async_loading", "no_multi", "movablekeys", "allow_busy"]
+FLAGS = (
+    "write",
+    "readonly",
+    "denyoom",
+    "admin",
+    "pubsub",
+    "noscript",
+    "blocking",
+    "loading",
+    "stale",
+    "skip_monitor",
+    "skip_slowlog",
+    "asking",
+    "fast",
+    "no_auth",
+    "may_replicate",
+    "no_async_loading",
+    "no_multi",
+    "movablekeys",
+    "allow_busy",
 )
 """What a command's `flags` may hold, in the order in which COMMAND INFO lists them."""
 
