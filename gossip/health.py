@@ -35,6 +35,10 @@ class Health:
         self._unconfirmed_since_ms = self._core.now_ms
         self._in_reach_since_ms = None
 
+    def confirm(self) -> None:
+        """This node knows to be part of the cluster."""
+        self._unconfirmed_since_ms = self._in_reach_since_ms = None
+
     def deadline_ms(self) -> float | None:
         core = self._core
         due = []
@@ -61,7 +65,7 @@ class Health:
     def _failure(self) -> str:
         core = self._core
         unreachable = self._unreachable_voters()
-        if len(core.voters()) - unreachable < core.blocking_quorum():
+        if len(core.voter_ids()) - unreachable < core.blocking_quorum():
             self.doubt()
             return "no quorum"
         if not self.confirmed:
@@ -98,10 +102,10 @@ class Health:
             agreeing += node.confirmed_at_ms is not None and node.confirmed_at_ms >= since_ms
             in_reach += node.contact_at_ms is not None and node.contact_at_ms >= since_ms
         if agreeing >= core.majority():
-            self._unconfirmed_since_ms = self._in_reach_since_ms = None
+            self.confirm()
         elif in_reach < core.blocking_quorum():
             self._in_reach_since_ms = None
         elif self._in_reach_since_ms is None:
             self._in_reach_since_ms = core.now_ms
         elif core.now_ms - self._in_reach_since_ms >= core.config.rejoin_delay_ms:
-            self._unconfirmed_since_ms = self._in_reach_since_ms = None
+            self.confirm()

@@ -22,7 +22,7 @@ from .effects import (
 )
 from .messages import Kind
 from .nodes import Address, NodeRecord
-from .nodesconf import load
+from .nodesconf import SavedState, load
 from .prng import SplitMix
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class SimNode:
         self.rng = SplitMix(simulation.rng.getrandbits(64))
         self.id = self.rng.getrandbits(160).to_bytes(20, "big").hex()
         self.disk = ""
+        self.diskless = False
         self.core: ClusterCore | None = None
         self.paused_until_ms = 0.0
         self.tick_at_ms = 0.0
@@ -76,8 +77,10 @@ class SimNode:
     def clock(self) -> float:
         return self.simulation.now_ms + self.clock_offset_ms
 
-    def start(self) -> None:
-        saved = load(self.disk) if self.disk else None
+    def start(self, saved: SavedState | None = None) -> None:
+        """Start the process, with `saved` or else with what its disk holds."""
+        if saved is None and self.disk:
+            saved = load(self.disk)
         record = saved.records[saved.my_id] if saved else self._fresh_record()
         self.epoch_floor = saved.current_epoch if saved else 0
         self.heard_ms = self.simulation.now_ms
@@ -103,7 +106,8 @@ class SimNode:
                     self._check_vote(effect)
                 self.simulation.transmit(self, effect)
             elif isinstance(effect, Persist):
-                self.disk = effect.render()
+                if not self.diskless:
+                    self.disk = effect.render()
                 self.persisted_vote = core.last_vote_epoch
             elif isinstance(effect, BecomePrimary):
                 self.following = None

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from heapq import heappop, heappush
 
 from . import bitmap, operations
+from .assembly import assemble
 from .config import ClusterConfig
 from .effects import Send, Sync
 from .errors import ClusterError, Dropped
@@ -309,6 +310,14 @@ class Simulation:
             )
             node.apply()
         self.run_until(self.healthy, JOIN_MAX_MS, "created")
+
+    def assemble(self, *, diskless: bool = False) -> None:
+        """Be a cluster that has been there for a while, as `create` leaves it, without the joining.
+
+        With `diskless` no node can start again.
+        """
+        assemble(self.nodes, self.replicas, diskless=diskless)
+        self.at(REPLICATION_STEP_MS, self._replication_step)
 
     def _replication_step(self) -> None:
         for node in self.nodes:

@@ -1,0 +1,30 @@
+"""Clusters that are there from the first moment behave like those that were joined."""
+
+from __future__ import annotations
+
+from pyredis_cluster.gossip.simulate import Faults, Simulation
+
+
+def test_an_assembled_cluster_is_healthy_at_once_and_stays_so() -> None:
+    simulation = Simulation(1, nodes=40, replicas=1)
+    simulation.assemble()
+    assert simulation.healthy()
+    simulation.run(5000)
+    assert simulation.healthy()
+    assert all(node.core is not None and node.core.stats.syncs == 0 for node in simulation.nodes)
+
+
+def test_all_slots_are_served_whatever_the_number_of_primaries() -> None:
+    for nodes, replicas in ((1, 0), (3, 2), (7, 1), (60, 0)):
+        simulation = Simulation(1, nodes, replicas)
+        simulation.assemble()
+        for node in simulation.nodes:
+            assert node.core is not None
+            node.core.slot_map.check(node.core.nodes.values())
+            assert not node.core.slot_map.unassigned
+
+
+def test_an_assembled_cluster_survives_a_minute_of_all_faults() -> None:
+    simulation = Simulation(4, nodes=6, replicas=1, faults=Faults.all())
+    simulation.assemble()
+    simulation.endure(60_000)
