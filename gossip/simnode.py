@@ -100,7 +100,10 @@ class SimNode:
         """Carry out what the core asks for, until it asks for nothing."""
         core = self.core
         assert core is not None
-        for effect in core.take_effects():
+        effects = core.take_effects()
+        if self.simulation.tap is not None:
+            effects = self.simulation.tap(self, effects)
+        for effect in effects:
             if isinstance(effect, Send):
                 if effect.message.kind == Kind.AUTH_ACK:
                     self._check_vote(effect)

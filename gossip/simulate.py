@@ -17,7 +17,7 @@ from heapq import heappop, heappush
 from . import bitmap, operations
 from .assembly import assemble
 from .config import ClusterConfig
-from .effects import Send, Sync
+from .effects import Effect, Send, Sync
 from .errors import ClusterError, Dropped
 from .messages import Keyring, decode, encode
 from .nodes import Address
@@ -26,6 +26,8 @@ from .simnode import SimNode
 from .sync import SyncExchange
 
 REPLICATION_STEP_MS = 20.0
+DELAYS_MS = (0.1, 1.0)
+"""How long a datagram travels while no fault delays it."""
 SETTLE_MAX_MS = 30_000.0
 """Within this time after the last fault the cluster has to be ok and of one mind."""
 JOIN_MAX_MS = 20_000.0
@@ -90,6 +92,9 @@ class Simulation:
         self._sequence = 0
         self._trace = trace
         self._hash = blake2b(digest_size=16)
+        self.delays_ms = DELAYS_MS
+        self.tap: Callable[[SimNode, list[Effect]], list[Effect]] | None = None
+        """Sees what a node asks for before it is done, and may change it (see `simulation.scenario`)."""
         self._cut: dict[tuple[int, int], float] = {}
         self._winners: dict[int, str] = {}
         self._lost_at_ms: dict[str, float] = {}
@@ -152,7 +157,7 @@ class Simulation:
     def _delay_ms(self) -> float:
         if self.rng.random() < self.active.slow:
             return self.rng.uniform(5, 500)
-        return self.rng.uniform(0.1, 1.0)
+        return self.rng.uniform(*self.delays_ms)
 
     def _arrive(self, source: SimNode, target: SimNode, data: bytes) -> None:
         if target.core is None:
@@ -246,6 +251,12 @@ class Simulation:
         node.paused_until_ms = self.now_ms + duration_ms
         self.at(node.paused_until_ms, lambda: self._resume(node))
 
+    def resume(self, node: SimNode) -> None:
+        """SIGCONT, before its time."""
+        if node.core is not None and not node.running:
+            node.paused_until_ms = self.now_ms
+            self._resume(node)
+
     def _resume(self, node: SimNode) -> None:
         if not node.running or node.core is None:
             return
@@ -262,6 +273,10 @@ class Simulation:
         for source in sources:
             for target in targets:
                 self._cut[source.index, target.index] = self.now_ms + duration_ms
+
+    def heal(self) -> None:
+        """End all partitions."""
+        self._cut.clear()
 
     def _mourn(self, node: SimNode) -> None:
         if node.core is not None and node.core.myself.is_primary and node.core.myself.owned:
@@ -351,13 +366,10 @@ class Simulation:
             self._plan(mishap, rate, end_ms)
         self.run(duration_ms)
         self.active = Faults()
-        self._cut.clear()
+        self.heal()
         for node in self.nodes:
-            if node.core is None:
-                self.restart(node)
-            elif not node.running:
-                node.paused_until_ms = self.now_ms
-                self._resume(node)
+            self.restart(node)
+            self.resume(node)
         self.report.settled_ms = self.run_until(self.healthy, SETTLE_MAX_MS, "well again")
         for node in self.nodes:
             assert node.core is not None
