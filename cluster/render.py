@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from pyredis_cluster.gossip.slots import SLOT_COUNT
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from .bus_status import BusStatus
 from .check import Findings
 from .plan import ShardLayout
 from .status import ClusterStatus, NodeStatus, ShardStatus
@@ -38,7 +40,31 @@ def render_status(status: ClusterStatus) -> RenderableType:
         f"   {status.slots_covered} of {SLOT_COUNT} slots covered by {shard_count} shards",
         f"   epoch {status.epoch}",
     )
-    return Group(headline, _status_table(status.shards), render_slot_map(status.shards))
+    table, slot_map = _status_table(status.shards), render_slot_map(status.shards)
+    return Group(headline, table, slot_map, *([_bus_text(status.bus)] if status.bus is not None else []))
+
+
+def _bus_text(bus: BusStatus) -> Text:
+    """The bus in a few lines: what is well takes one, the last failover and trouble one each."""
+    trip = "-" if bus.rtt_p99_ms is None else f"{bus.rtt_p99_ms:.1f} ms"
+    text = Text(
+        f"bus   round trip p99 {trip}   {bus.suspicions} suspicions, {bus.suspicions_refuted} refuted   "
+        f"{bus.failures} times marked as failed   {bus.promotions} failovers"
+    )
+    if bus.dropped:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in bus.dropped.items())
+        text.append(f"\ndropped   {reasons}")
+    failover = bus.last_failover
+    if failover is not None:
+        at = datetime.fromtimestamp(failover.at_ms / 1000).astimezone().isoformat(" ", "milliseconds")
+        stages = ", ".join(f"{name.replace('_', ' ')} {at_ms:.1f}" for name, at_ms in failover.stages.items())
+        text.append(
+            f"\nlast failover   {failover.kind}, {failover.address} for {failover.replaced_id[:_SHORT_ID_LENGTH]}, "
+            f"epoch {failover.epoch}, {at}, ms: {stages}"
+        )
+    for address in bus.ports_retrying:
+        text.append(f"\nbus port of {address} is in use: its TCP side is not served yet", "bold red")
+    return text
 
 
 def _status_table(shards: Sequence[ShardStatus]) -> Table:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pyredis_cluster.gossip.slots import SLOT_COUNT
 
+from .bus_status import BusStatus, gather_bus
 from .topology import Absentee, Member, Topology
 
 
@@ -50,6 +51,7 @@ class ClusterStatus:
     slots_covered: int
     epoch: int
     shards: tuple[ShardStatus, ...]
+    bus: BusStatus | None = None
 
     def to_json(self) -> dict[str, Any]:
         """to_json() -> the same as dicts and lists."""
@@ -77,7 +79,8 @@ def gather_status(topology: Topology) -> ClusterStatus:
     else:
         state = "degraded"
     epochs = [int(member.cluster_info.get("cluster_current_epoch", 0)) for member in topology.members.values()]
-    return ClusterStatus(state, covered, max(epochs, default=0), tuple(shards))
+    bus = gather_bus(topology.members.values())
+    return ClusterStatus(state, covered, max(epochs, default=0), tuple(shards), bus)
 
 
 def _member_shard(topology: Topology, primary: Member) -> ShardStatus:

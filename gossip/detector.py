@@ -114,6 +114,7 @@ class Detector:
             if probe.sent_at_ms > horizon_ms:
                 break
             del self._pending[sequence]
+            self._core.stats.probes_unanswered += 1
 
     def _probe_round(self) -> None:
         core = self._core
@@ -181,6 +182,7 @@ class Detector:
         if subject.suspected or subject.failed:
             return
         subject.suspected = True
+        subject.suspected_at_ms = self._core.now_ms
         self._core.stats.suspicions += 1
         raw = bytes.fromhex(subject.id)
         rumor = (int(RumorKind.SUSPECT), raw, subject.record.version, int(evidence))
@@ -196,8 +198,7 @@ class Detector:
             return
         del self._pending[sequence]
         now_ms = self._core.now_ms
-        rtt_ms = now_ms - probe.sent_at_ms
-        sender.rtt_ms = rtt_ms if not sender.rtt_ms else sender.rtt_ms * 0.875 + rtt_ms * 0.125
+        self._core.stats.answered(sender, now_ms - probe.sent_at_ms)
         sender.contact_at_ms = now_ms
         sender.ping_sent_ms = None
         self._answered(sender)
@@ -321,7 +322,9 @@ class Detector:
         self.unanswered.pop(node.id, None)
         node.unanswered_since_ms = None
         node.refused_at_ms = None
+        self._core.stats.suspicions_refuted += node.suspected and not node.failed
         node.suspected = False
+        node.suspected_at_ms = None
         if node.reported_at_ms is not None:
             node.reported_at_ms = None
             self._report(node, Evidence.CLEAR)

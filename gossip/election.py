@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .effects import PauseWrites, ResumeWrites
 from .messages import Kind, Message, RumorKind
 from .nodes import NOFAILOVER, Node
+from .stats import Failover
 
 if TYPE_CHECKING:
     from .core import ClusterCore
@@ -56,6 +57,7 @@ class _Manual:
     ready: bool
     repeat_at_ms: float
     target_offset: int | None = None
+    stages: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -103,7 +105,7 @@ class Election:
         if self._manual is not None:
             self._tick_manual(self._manual)
         if not self._wants_election():
-            self._candidacy = None
+            self._abandon()
             self._attempts = 0
             return
         candidacy = self._candidacy
@@ -115,7 +117,7 @@ class Election:
             if now_ms >= candidacy.start_at_ms or self._knows_it_is_best():
                 self._request(candidacy)
         elif now_ms >= candidacy.give_up_at_ms:
-            self._retry_later()
+            self._retry_later("expired")
         elif now_ms >= candidacy.repeat_at_ms:
             candidacy.repeat_at_ms = now_ms + REQUEST_REPEAT_MS
             self._ask_voters(candidacy)
@@ -198,7 +200,7 @@ class Election:
         candidacy.epoch = core.current_epoch
         candidacy.repeat_at_ms = core.now_ms + REQUEST_REPEAT_MS
         candidacy.give_up_at_ms = core.now_ms + REQUEST_TIMEOUT_MS
-        core.stats.elections += 1
+        core.stats.election_began(candidacy.epoch, core.now_ms)
         core.log("notice", f"Starting a failover election for epoch {candidacy.epoch}.")
         if core.myself.id in core.voter_ids():
             self._vote(candidacy.epoch, core.myself.id)
@@ -235,11 +237,11 @@ class Election:
         voters = self._core.voters()
         hopeful = sum(voter.id not in candidacy.refused for voter in voters)
         if hopeful < self._core.majority():
-            self._retry_later()
+            self._retry_later("refused")
 
-    def _retry_later(self) -> None:
+    def _retry_later(self, outcome: str) -> None:
         core = self._core
-        self._candidacy = None
+        self._abandon(outcome)
         wait_ms = min(RETRY_BASE_MS * 2**self._attempts, RETRY_MAX_MS)
         self._attempts = min(self._attempts + 1, 16)
         self._not_before_ms = core.now_ms + wait_ms * (0.25 + core.rng.random())
@@ -253,9 +255,8 @@ class Election:
         if self._manual is not None and core.now_ms >= self._manual.deadline_ms:
             return
         core.log("notice", "Failover election won: I'm the new master.")
-        epoch = candidacy.epoch
-        self.reset()
-        core.roles.promote(epoch, votes)
+        core.stats.election_ended("won", votes, core.now_ms)
+        core.roles.promote(candidacy.epoch, votes)
 
     # As voter
 
@@ -302,6 +303,7 @@ class Election:
         self.reset()
         nonce = core.rng.getrandbits(32)
         self._manual = _Manual(nonce, core.now_ms + MANUAL_TIMEOUT_MS, force, core.now_ms)
+        self._manual.stages["requested"] = core.now_ms
         self._not_before_ms = core.now_ms
         self.tick()
 
@@ -312,13 +314,15 @@ class Election:
             core.log("warning", "Manual failover timed out.")
             if primary is not None:
                 core.send_to(primary, Kind.MF_CANCEL, (manual.nonce,))
-            self._manual = self._candidacy = None
+            self._manual = None
+            self._abandon()
         elif manual.ready:
             return
         elif manual.target_offset is not None:
             if core.replication.offset() >= manual.target_offset:
                 core.log("notice", "All master replication stream processed, manual failover can start.")
                 manual.ready = True
+                manual.stages["caught_up"] = core.now_ms
         elif core.now_ms >= manual.repeat_at_ms:
             manual.repeat_at_ms = core.now_ms + MANUAL_REPEAT_MS
             core.send_to(primary, Kind.MF_START, (manual.nonce,))
@@ -343,6 +347,7 @@ class Election:
             return
         if manual.target_offset is None:
             manual.target_offset = offset
+            manual.stages["paused"] = self._core.now_ms
             self.tick()
 
     def on_manual_cancel(self, sender: Node, message: Message) -> None:
@@ -354,10 +359,33 @@ class Election:
         self._paused = None
         self._core.emit(ResumeWrites())
 
+    def _abandon(self, outcome: str = "abandoned") -> None:
+        if self._candidacy is not None:
+            self._core.stats.election_ended(outcome, len(self._candidacy.granted), self._core.now_ms)
+        self._candidacy = None
+
+    def time_line(self, primary: Node, epoch: int, votes: int | None) -> Failover:
+        """time_line(primary, epoch, votes) -> how it came to the promotion that happens now."""
+        core, manual = self._core, self._manual
+        stages: dict[str, float] = {}
+        if votes is None:
+            kind = "takeover"
+        elif manual is not None:
+            kind = "manual" if "paused" in manual.stages else "forced"
+            stages.update(manual.stages)
+        else:
+            kind = "automatic"
+            seen = {"suspected": primary.suspected_at_ms, "failed": primary.failed_at_ms}
+            stages.update((stage, at_ms) for stage, at_ms in seen.items() if at_ms is not None)
+        if self._candidacy is not None and core.stats.last_election is not None:
+            stages["election"] = core.stats.last_election.started_ms
+        stages["elected"] = core.now_ms
+        return Failover(kind, primary.id, epoch, votes or 0, stages)
+
     def reset(self) -> None:
         """Give up whatever is under way: the role of this node changes."""
         if self._paused is not None:
             self._resume()
-        self._candidacy = None
+        self._abandon()
         self._manual = None
         self._attempts = 0

@@ -127,6 +127,8 @@ class Node:
     refused_at_ms: float | None = None
     joined_at_ms: float = 0.0
     suspected: bool = False
+    suspected_at_ms: float | None = None
+    """When this node began to suspect it; None when that was refuted."""
     reported_at_ms: float | None = None
     reports: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Failure reports on this node: voter id -> (when, version of this node that it was about)."""
@@ -134,6 +136,9 @@ class Node:
     offset_at_ms: float | None = None
     ping_sent_ms: float | None = None
     rtt_ms: float = 0.0
+    """The moving average of its direct answers to probes."""
+    rtt_min_ms: float = 0.0
+    rtt_max_ms: float = 0.0
 
     @property
     def id(self) -> str:

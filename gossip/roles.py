@@ -139,6 +139,7 @@ class Roles:
         assert primary is not None and epoch > primary.config_epoch
         assert votes is None or votes >= core.majority(), "promotion without a majority"
         core.current_epoch = max(core.current_epoch, epoch)
+        core.stats.last_failover = core.election.time_line(primary, epoch, votes)
         core.election.reset()
         self.become_primary(primary.id)
         core.change_self(primary_id="", slots=primary.owned, config_epoch=epoch)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FRAME_MAX_BYTES = 4 * 1024 * 1024
 MEMBERS_MAX = 16_384
+SUMMARY_MAX_BYTES = MEMBERS_MAX * 48
+"""What is kept of a peer that has not yet shown that it has the secret: the first frame of an exchange."""
 _PURPOSE = b"sync"
 
 
@@ -37,6 +39,8 @@ class SyncExchange:
         self._initiator = initiator
         self._buffer = bytearray()
         self._frames = 0
+        self.proved = False
+        """Whether a frame with a right tag has come from the other side."""
         self.done = False
 
     def start(self) -> bytes:
@@ -98,7 +102,8 @@ class SyncExchange:
         if len(self._buffer) < 4:
             return None
         size = int.from_bytes(self._buffer[:4], "big")
-        if not TAG_BYTES < size <= FRAME_MAX_BYTES:
+        limit = FRAME_MAX_BYTES if self.proved or self._initiator else SUMMARY_MAX_BYTES
+        if not TAG_BYTES < size <= limit:
             raise Dropped("oversized")
         if len(self._buffer) < 4 + size:
             return None
@@ -118,6 +123,7 @@ class SyncExchange:
             raise Dropped("malformed")
         if fields[0].hex() not in self.core.nodes:
             raise Dropped("unknown_sender")
+        self.proved = True
         return fields[1], fields[2]
 
 

@@ -25,6 +25,7 @@ from pyredis_cluster.gossip.messages import Keyring, decode, encode
 from pyredis_cluster.gossip.nodes import NOFAILOVER, Address, NodeRecord
 from pyredis_cluster.gossip.nodesconf import BUS_PORT_OFFSET, dump
 
+from .bus_report import FirstWrite, health_fields, peer_fields
 from .bus_sockets import BusSockets
 from .bus_streams import BusStreams
 from .cluster_routing import ClusterRouter
@@ -98,6 +99,7 @@ class Bus:
         else:
             record = saved.records[saved.my_id]
             log.info("Node configuration loaded, I'm %s", record.id)
+        self._first_write = FirstWrite(server.journal, self.now_ms)
         self.core = ClusterCore(self._cluster_config, record, server.rng, self.now_ms(), self, saved)
         self.router = ClusterRouter(server, self.core)
         server.dispatcher.router = self.router
@@ -107,6 +109,8 @@ class Bus:
             config.on_change(name, self._config_changed)
         server.replication.on_link_change.append(self._link_changed)
         server.after_loading.append(self._adopt_loaded_slots)
+        server.info.contribute("cluster", lambda: health_fields(self) | peer_fields(self))
+        server.info.on_reset.append(self.core.stats.reset_round_trips)
         server.tasks.append(self.run)
         server.at_exit.append(self.close)
         self.perform()
@@ -187,10 +191,12 @@ class Bus:
 
     def _received(self, data: bytes, source: Address) -> None:
         try:
-            self.core.receive(decode(data, self.keyring), source, self.now_ms())
+            message = decode(data, self.keyring)
+            self.core.receive(message, source, self.now_ms())
         except Dropped as dropped:
             self.core.stats.dropped[dropped.reason] += 1
         else:
+            self.core.stats.received_bytes[message.kind] += len(data)
             self.perform()
 
     def _refused(self, address: Address) -> None:
@@ -251,7 +257,9 @@ class Bus:
             os._exit(1)
 
     def _send(self, effect: effects.Send) -> None:
-        self._sockets.send(effect.address, encode(effect.message, self.keyring))
+        data = encode(effect.message, self.keyring)
+        self.core.stats.sent_bytes[effect.message.kind] += len(data)
+        self._sockets.send(effect.address, data)
 
     def _sync(self, effect: effects.Sync) -> None:
         self._pending_syncs.append(effect)
@@ -268,11 +276,19 @@ class Bus:
         self.server.replication.promote()
         self.server.migrations.promoted()
         self.router.refresh()
+        self._note_promotion()
+
+    def _note_promotion(self) -> None:
+        failover = self.core.stats.last_failover
+        if failover is not None and "promoted" not in failover.stages:
+            failover.stages["promoted"] = self.now_ms()
+            self._first_write.await_in(failover)
 
     def _become_replica(self, effect: effects.BecomeReplica) -> None:
         self.server.replication.follow(effect.host, effect.port)
         self.server.migrations.stand_aside("this node is a replica now")
         self.router.refresh()
+        self._first_write.give_up()
         self._resume_writes()
 
     def _pause_writes(self, effect: effects.PauseWrites) -> None:
@@ -355,6 +371,11 @@ class Bus:
             core.change_self(slots=core.myself.record.slots | free)
         core.advance(self.now_ms())
         self.perform()
+
+    @property
+    def listening(self) -> bool:
+        """Whether whole-state exchanges can reach this node: the TCP port of the bus is taken."""
+        return self._streams.listening
 
     def close(self) -> None:
         """close(): the ports and nodes.conf are free again."""

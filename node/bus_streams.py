@@ -1,6 +1,8 @@
 """Whole-state exchanges of the bus over TCP, on the bus's own port number: the I/O around `SyncExchange`.
 
 Few at a time, each with a time limit; a broken one is given up, for the next difference of digests starts another.
+Law: whoever has not yet shown that it has the cluster's secret holds a place, and memory, for a moment only, and
+gives it up to the next one from its address.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,11 +27,23 @@ if TYPE_CHECKING:
 log = logging.getLogger("pyredis")
 
 EXCHANGE_SECONDS_MAX = 5.0
+PROOF_SECONDS_MAX = 1.0
+"""Within this time an inbound stream must have brought a frame with a right tag."""
 INBOUND_MAX = 16
+UNPROVED_PER_HOST_MAX = 4
 OUTBOUND_MAX = 4
 READ_BYTES = 64 * 1024
 BACKLOG = 64
 LISTEN_RETRY_SECONDS = 0.5
+
+
+@dataclass(eq=False, slots=True)
+class _Guest:
+    """An inbound exchange; `proved` once its first frame was genuine."""
+
+    host: str
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    proved: bool = False
 
 
 class BusStreams:
@@ -42,8 +57,14 @@ class BusStreams:
         self._bus = bus
         self._hosts = hosts
         self._port = port
-        self._inbound = 0
+        self._listening = 0
+        self._inbound: dict[_Guest, None] = {}
         self._outbound = 0
+
+    @property
+    def listening(self) -> bool:
+        """Whether the port is ours; False while some outgoing connection of this host has that number."""
+        return self._listening > 0
 
     async def serve(self, nursery: trio.Nursery) -> None:
         """serve(nursery): accept exchanges until cancelled."""
@@ -65,33 +86,57 @@ class BusStreams:
                 await trio.sleep(LISTEN_RETRY_SECONDS)
             else:
                 with listener:
-                    await self._accept(listener, nursery)
+                    self._listening += 1
+                    try:
+                        await self._accept(listener, nursery)
+                    finally:
+                        self._listening -= 1
 
     async def _accept(self, listener: socket.socket, nursery: trio.Nursery) -> None:
         listener.setblocking(False)
         while True:
             await trio.lowlevel.wait_readable(listener)
             try:
-                sock, _ = listener.accept()
+                sock, source = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 continue
             except OSError as error:
                 log.debug("Accepting a cluster state exchange: %s", error)
                 await trio.sleep(LISTEN_RETRY_SECONDS)
                 continue
-            if self._inbound < INBOUND_MAX:
-                self._inbound += 1
-                nursery.start_soon(self._answer, trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+            guest = _Guest(source[0])
+            if self._admit(guest):
+                stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+                nursery.start_soon(self._answer, stream, guest)
             else:
                 sock.close()
 
-    async def _answer(self, stream: trio.SocketStream) -> None:
+    def _admit(self, guest: _Guest) -> bool:
+        """Whether there is a place for it; one that has proved nothing yet makes room for the next."""
+        unproved = [other for other in self._inbound if not other.proved]
+        same_host = [other for other in unproved if other.host == guest.host]
+        if len(same_host) >= UNPROVED_PER_HOST_MAX:
+            self._evict(same_host[0])
+        elif len(self._inbound) >= INBOUND_MAX:
+            if not unproved:
+                return False
+            self._evict(unproved[0])
+        self._inbound[guest] = None
+        return True
+
+    def _evict(self, guest: _Guest) -> None:
+        del self._inbound[guest]
+        guest.scope.cancel()
+        self._bus.core.stats.dropped["sync_evicted"] += 1
+
+    async def _answer(self, stream: trio.SocketStream, guest: _Guest) -> None:
         try:
-            await self._exchange(stream, initiator=False)
+            with guest.scope:
+                await self._exchange(stream, guest)
         except Exception:
             report("a cluster state exchange")
         finally:
-            self._inbound -= 1
+            self._inbound.pop(guest, None)
 
     async def initiate(self, address: Address) -> None:
         """initiate(address): exchange states with the node there; failure is only logged."""
@@ -101,7 +146,7 @@ class BusStreams:
         try:
             with trio.move_on_after(EXCHANGE_SECONDS_MAX):
                 stream = await trio.open_tcp_stream(*address)
-                await self._exchange(stream, initiator=True)
+                await self._exchange(stream)
         except OSError as error:
             log.debug("Cluster state exchange with %s:%d failed: %s", *address, error)
         except Exception:
@@ -109,26 +154,38 @@ class BusStreams:
         finally:
             self._outbound -= 1
 
-    async def _exchange(self, stream: trio.SocketStream, *, initiator: bool) -> None:
+    async def _exchange(self, stream: trio.SocketStream, guest: _Guest | None = None) -> None:
+        """With a guest, as the one who answers."""
         bus = self._bus
-        exchange = SyncExchange(bus.core, bus.keyring, initiator=initiator)
-        with trio.move_on_after(EXCHANGE_SECONDS_MAX):
+        stats = bus.core.stats
+        exchange = SyncExchange(bus.core, bus.keyring, initiator=guest is None)
+        with trio.move_on_after(EXCHANGE_SECONDS_MAX if guest is None else PROOF_SECONDS_MAX) as limit:
             async with stream:
                 try:
-                    if initiator:
-                        await stream.send_all(exchange.start())
+                    if guest is None:
+                        await self._send(stream, exchange.start())
                     while not exchange.done:
                         data = await stream.receive_some(READ_BYTES)
                         if not data:
                             return
+                        stats.sync_received_bytes += len(data)
                         answer = exchange.feed(data, bus.now_ms())
                         bus.perform()
+                        if guest is not None and exchange.proved and not guest.proved:
+                            guest.proved = True
+                            limit.deadline += EXCHANGE_SECONDS_MAX
                         if answer:
-                            await stream.send_all(answer)
+                            await self._send(stream, answer)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return
                 except Dropped as dropped:
-                    bus.core.stats.dropped[dropped.reason] += 1
+                    stats.dropped[dropped.reason] += 1
+        if guest is not None and limit.cancelled_caught and not guest.proved:
+            stats.dropped["sync_unproved"] += 1
+
+    async def _send(self, stream: trio.SocketStream, data: bytes) -> None:
+        self._bus.core.stats.sync_sent_bytes += len(data)
+        await stream.send_all(data)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from pyredis_cluster.gossip import bitmap, operations
 from pyredis_cluster.gossip.detector import Detector
-from pyredis_cluster.gossip.messages import KIND_NAMES
 from pyredis_cluster.gossip.nodes import Node
 from pyredis_cluster.gossip.nodesconf import describe, nodes_text
 
+from ..bus_report import health_fields, message_fields
 from ..client import Client
 from ..cluster import Cluster
 from ..command import command
@@ -238,7 +238,6 @@ def _info_lines(cluster: Cluster) -> list[str]:
     core = cluster.core
     ok, pfail, fail = _slot_counts(cluster)
     primary = core.my_primary()
-    stats = core.stats
     lines = [
         f"cluster_state:{'ok' if core.health.ok else 'fail'}",
         f"cluster_slots_assigned:{ok + pfail + fail}",
@@ -250,24 +249,9 @@ def _info_lines(cluster: Cluster) -> list[str]:
         f"cluster_current_epoch:{core.current_epoch}",
         f"cluster_my_epoch:{(primary or core.myself).config_epoch}",
     ]
-    for name, counts in (("sent", stats.sent), ("received", stats.received)):
-        lines += [
-            f"cluster_stats_messages_{KIND_NAMES[kind]}_{name}:{counts[kind]}"
-            for kind in KIND_NAMES
-            if counts[kind]
-        ]
-        lines.append(f"cluster_stats_messages_{name}:{counts.total()}")
-    lines += [
-        f"cluster_stats_messages_dropped_{reason}:{stats.dropped[reason]}" for reason in sorted(stats.dropped)
-    ]
-    lines += [
-        "total_cluster_links_buffer_limit_exceeded:0",
-        f"cluster_stats_suspicions:{stats.suspicions}",
-        f"cluster_stats_failures:{stats.failures}",
-        f"cluster_stats_elections:{stats.elections}",
-        f"cluster_stats_promotions:{stats.promotions}",
-        f"cluster_stats_syncs:{stats.syncs}",
-    ]
+    lines += [f"{name}:{value}" for name, value in message_fields(core.stats).items()]
+    lines.append("total_cluster_links_buffer_limit_exceeded:0")
+    lines += [f"{name}:{value}" for name, value in health_fields(cluster.bus).items()]
     if core.health.reason:
         lines.append(f"cluster_state_reason:{core.health.reason}")
     return lines

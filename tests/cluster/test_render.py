@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from pyredis_cluster.admin import Access, NodeLink
@@ -121,3 +122,31 @@ def test_counts_have_separators() -> None:
 )
 def test_replies_are_shown_as_redis_cli_does(reply: object, text: str) -> None:
     assert format_reply(reply) == text
+
+
+def test_the_bus_is_summed_up_and_its_trouble_named() -> None:
+    topology = _cluster({"master_link_status": "up", "slave_repl_offset": "440"})
+    base = {"cluster_state": "ok", "cluster_stats_promotions": "1", "cluster_stats_messages_dropped_tag": "3"}
+    failover = f"kind=automatic,primary={ID_C},epoch=7,votes=4"
+    for node_id, more in (
+        (ID_A, {"cluster_last_failover": f"{failover},at=1700000000000,suspected=0.0,elected=6.1"}),
+        (
+            ID_B,
+            {
+                "cluster_last_failover": f"{failover},at=1600000000000,suspected=0.0",
+                "cluster_bus_tcp_port": "retrying",
+                "cluster_stats_probe_rtt_p99_ms": "12.345",
+            },
+        ),
+    ):
+        topology.members[node_id] = replace(topology.members[node_id], cluster_info=base | more)
+    status = gather_status(topology)
+    assert status.bus is not None
+    assert status.bus.dropped == {"tag": 6}
+    assert (status.bus.promotions, status.bus.rtt_p99_ms) == (2, 12.345)
+    assert status.bus.last_failover is not None
+    assert status.bus.last_failover.stages == {"suspected": 0.0, "elected": 6.1}
+    text = printed(render_status(status), width=200)
+    assert "last failover   automatic, 127.0.0.1:7000 for cccccccc, epoch 7" in text
+    assert "ms: suspected 0.0, elected 6.1" in text
+    assert "bus port of 127.0.0.1:7001 is in use" in text

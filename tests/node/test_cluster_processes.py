@@ -90,6 +90,17 @@ def test_a_killed_primary_is_replaced_within_a_second_and_comes_back_as_a_replic
     cluster.wait_until_ok()
     assert old.info("replication")["role"] == "slave"
     assert info(old)["cluster_known_nodes"] == "6"
+    report = new.info("cluster")
+    stages = dict(part.split("=") for part in report["cluster_last_failover"].split(","))
+    assert stages["kind"] == "automatic"
+    assert stages["primary"] == old.call("CLUSTER", "MYID").decode()
+    times = [float(stages[name]) for name in ("suspected", "failed", "election", "elected", "promoted", "first_write")]
+    assert times == sorted(times)
+    assert report["cluster_stats_elections_won"] == "1"
+    assert report["cluster_bus_tcp_port"] in ("listening", "retrying")
+    assert int(report["cluster_stats_probes_answered"]) > 0
+    assert report["cluster_peer4"].startswith("id=")
+    assert all(line.count(":") == 1 for line in new.call("CLUSTER", "INFO").decode().splitlines() if line)
 
 
 def test_one_shard_with_two_replicas_survives_a_frozen_primary(processes: Processes) -> None:
@@ -125,6 +136,9 @@ def test_a_manual_failover_moves_the_role_and_keeps_the_data(processes: Processe
     wait_until(lambda: new.info("replication")["role"] == "master", "promoted", 5.0)
     wait_until(lambda: old.info("replication")["role"] == "slave", "demoted", 5.0)
     assert new.call("DBSIZE") == 100
+    stages = dict(part.split("=") for part in info(new)["cluster_last_failover"].split(","))
+    order = ["requested", "paused", "caught_up", "election", "elected", "promoted"]
+    assert [name for name in stages if name in order] == order
     wait_until(lambda: writable(new), "writable", 5.0)
 
 
