@@ -18,13 +18,14 @@ from .election import Election
 from .errors import Dropped
 from .health import Health
 from .membership import Membership
-from .messages import RUMOR_RECORD_MAX_BYTES, Kind, Message, Rumor, RumorKind
+from .messages import Kind, Message, Rumor, RumorKind
 from .nodes import Address, Node, NodeRecord, unpack_record
 from .nodesconf import SavedState, dump
 from .roles import Roles
-from .rumors import EAGER_ALL_MAX, RumorMill
+from .rumors import EAGER_ALL_MAX, RumorMill, record_rumor
 from .slotmap import SlotMap
 from .stats import BusStats
+from .voting import Voter
 
 LATE_MS = 100
 """A tick that comes later than this after its deadline shows that this node was paused or starved."""
@@ -97,6 +98,7 @@ class ClusterCore:
         self.health = Health(self, confirmed=saved is None or len(saved.records) == 1)
         if saved is not None:
             self._restore(saved)
+        self.voter = Voter(self, restarted=not self.health.confirmed)
         self.slot_map.update(self.myself, self.nodes.values())
         self.announce(self.myself, origin=True)
         self.roles.follow_primary()
@@ -158,7 +160,7 @@ class ClusterCore:
         elif kind == Kind.REPORT:
             self.detector.on_report(sender, message)
         elif kind == Kind.AUTH_REQUEST:
-            self.election.on_request(sender, message)
+            self.voter.on_request(sender, message)
         elif kind == Kind.AUTH_ACK:
             self.election.on_ack(sender, message)
         elif kind == Kind.AUTH_NACK:
@@ -407,12 +409,8 @@ class ClusterCore:
         self.nodes[record.id] = self.myself
 
     def announce(self, node: Node, *, origin: bool) -> None:
-        record = node.record
         raw = bytes.fromhex(node.id)
-        if len(record.packed) <= RUMOR_RECORD_MAX_BYTES:
-            rumor: Rumor = (int(RumorKind.RECORD), record.packed)
-        else:
-            rumor = (int(RumorKind.NOTICE), raw, record.version)
+        rumor = record_rumor(node.record)
         self.rumors.tell(rumor, raw, len(self.nodes), origin=origin)
 
     def mark_failed(self, node: Node, *, origin: bool) -> None:
@@ -434,6 +432,7 @@ class ClusterCore:
         node.failed = failed
         self.digest ^= node.digest
         if failed:
+            self.election.on_failure()
             node.failed_at_ms = self.now_ms
             self.failed[node.id] = node
         else:

@@ -1,8 +1,9 @@
-"""Failover: elections by the voters' majority, votes, and the operator's manual failover.
+"""Failover: elections by the voters' majority, and the operator's manual failover. The votes are in `voting`.
 
-Redis's scheme of epochs, with two changes: the replica that knows that it is the best one starts at once, and
-a voter that refuses says so, so that a lost election is repeated after a short random wait instead of a
-time-out. A vote is persisted before it is sent; nobody votes twice in an epoch.
+Redis's scheme of epochs, with three changes: the replica that knows that it is the best one starts at once; a
+voter that refuses says so, so that a lost election is repeated after a short random wait instead of a
+time-out; and where many primaries failed together, each shard has epochs of its own, so that their elections
+don't compete.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .effects import PauseWrites, ResumeWrites
-from .messages import Kind, Message, RumorKind
+from .messages import Kind, Message, Rumor, RumorKind
 from .nodes import NOFAILOVER, Node
 from .stats import Failover
+from .voting import slot_news, slots_digest
 
 if TYPE_CHECKING:
     from .core import ClusterCore
@@ -25,14 +27,15 @@ MANUAL_POLL_MS = 2
 MANUAL_REPEAT_MS = 100
 REQUEST_REPEAT_MS = 100
 REQUEST_TIMEOUT_MS = 500
+REQUEST_TIMEOUT_PER_VOTER_MS = 1
 RANK_WAIT_MS = 60
 """How long a replica waits for its siblings' offsets before it goes by what it last heard."""
 RANK_DELAY_MS = 100
 JITTER_MS = 30
 RETRY_BASE_MS = 40
 RETRY_MAX_MS = 2000
-VOTE_HOLD_MS = 400
-"""After a vote for one replica of a primary, no vote for another one of it for so long."""
+STORM_MS = 10_000
+"""Failures that follow each other within this time are taken to be one event."""
 
 
 @dataclass(slots=True)
@@ -42,8 +45,12 @@ class _Candidacy:
     start_at_ms: float
     rank: int = 0
     epoch: int = 0
+    claim: int = 0
+    floor: int = 0
     granted: dict[str, None] = field(default_factory=dict)
     refused: dict[str, None] = field(default_factory=dict)
+    told: dict[str, None] = field(default_factory=dict)
+    repeat_ms: float = REQUEST_REPEAT_MS
     repeat_at_ms: float = 0.0
     give_up_at_ms: float = 0.0
 
@@ -79,8 +86,9 @@ class Election:
         self._not_before_ms = 0.0
         self._manual: _Manual | None = None
         self._paused: _Paused | None = None
-        self._voted_for: tuple[int, str] = (0, "")
-        self._holds: dict[str, tuple[str, float]] = {}
+        self._epoch_floor = 0
+        self._calm_epoch = 0
+        self._last_failure_ms = float("-inf")
 
     def deadline_ms(self) -> float | None:
         due = [self._paused.until_ms] if self._paused else []
@@ -119,7 +127,8 @@ class Election:
         elif now_ms >= candidacy.give_up_at_ms:
             self._retry_later("expired")
         elif now_ms >= candidacy.repeat_at_ms:
-            candidacy.repeat_at_ms = now_ms + REQUEST_REPEAT_MS
+            candidacy.repeat_ms *= 2
+            candidacy.repeat_at_ms = now_ms + candidacy.repeat_ms
             self._ask_voters(candidacy)
 
     # As candidate
@@ -131,7 +140,9 @@ class Election:
             return False
         if self._manual is not None and self._manual.ready:
             return True
-        return primary.failed and not core.config.replica_no_failover and self._data_is_fresh()
+        if not primary.failed or not core.myself.record.priority or core.config.replica_no_failover:
+            return False
+        return self._data_is_fresh()
 
     def _data_is_fresh(self) -> bool:
         config = self._core.config
@@ -152,12 +163,14 @@ class Election:
             and node is not core.myself
             and not node.failed
             and not node.record.flags & NOFAILOVER
+            and node.record.priority
         ]
 
     def _rank(self) -> int:
-        """How many siblings have more of the primary's data; the id decides between equals."""
-        mine = (-self._core.replication.offset(), self._core.myself.id)
-        return sum((-node.offset, node.id) < mine for node in self._siblings())
+        """How many siblings have more of the primary's data; priority, then id decide between equals."""
+        core = self._core
+        mine = (-core.replication.offset(), core.myself.record.priority, core.myself.id)
+        return sum((-node.offset, node.record.priority, node.id) < mine for node in self._siblings())
 
     def _knows_it_is_best(self) -> bool:
         """Whether every sibling has told its offset since the primary failed, and none has more."""
@@ -194,16 +207,46 @@ class Election:
             candidacy.start_at_ms += (rank - candidacy.rank) * RANK_DELAY_MS
             candidacy.rank = rank
 
+    def on_failure(self) -> None:
+        """A member was marked FAIL: the epoch that was current when a series of failures began is kept."""
+        if self._core.now_ms - self._last_failure_ms > STORM_MS:
+            self._calm_epoch = self._core.current_epoch
+        self._last_failure_ms = self._core.now_ms
+
+    def _next_epoch(self, primary: Node) -> int:
+        """The epoch to be elected for.
+
+        One above all known ones. But where several primaries failed, hundreds of candidates would all take that
+        one. Then each takes the next after the calm before that fits its shard's place among all, by slots: whoever
+        has the same slot map shares no epoch with another shard.
+        """
+        core = self._core
+        floor = max(self._epoch_floor, primary.config_epoch, core.voter.floor)
+        if self._manual is not None or sum(bool(node.owned) for node in core.failed.values()) < 2:
+            return max(core.current_epoch, floor) + 1
+        owners = [node for node in core.nodes.values() if node.owned]
+        first = primary.owned & -primary.owned
+        place = sum(node.owned & -node.owned < first for node in owners)
+        used = {node.config_epoch for node in owners}
+        floor = max(floor, self._calm_epoch)
+        epoch = floor + 1 + (place - floor - 1) % len(owners)
+        while epoch in used or not core.voter.open_epoch(epoch):
+            epoch += len(owners)
+        return epoch
+
     def _request(self, candidacy: _Candidacy) -> None:
         core = self._core
-        core.current_epoch += 1
-        candidacy.epoch = core.current_epoch
-        candidacy.repeat_at_ms = core.now_ms + REQUEST_REPEAT_MS
-        candidacy.give_up_at_ms = core.now_ms + REQUEST_TIMEOUT_MS
-        core.stats.election_began(candidacy.epoch, core.now_ms)
-        core.log("notice", f"Starting a failover election for epoch {candidacy.epoch}.")
-        if core.myself.id in core.voter_ids():
-            self._vote(candidacy.epoch, core.myself.id)
+        primary = core.my_primary()
+        assert primary is not None
+        candidacy.epoch = epoch = self._next_epoch(primary)
+        candidacy.claim = slots_digest(primary.owned)
+        core.current_epoch = max(core.current_epoch, epoch)
+        candidacy.repeat_at_ms = core.now_ms + candidacy.repeat_ms
+        candidacy.give_up_at_ms = core.now_ms + REQUEST_TIMEOUT_MS + REQUEST_TIMEOUT_PER_VOTER_MS * len(core.nodes)
+        core.stats.election_began(epoch, core.now_ms)
+        core.log("notice", f"Starting a failover election for epoch {epoch}.")
+        if core.voter.ready():
+            core.voter.vote(epoch, core.myself.id)
             candidacy.granted[core.myself.id] = None
         core.persist()
         self._ask_voters(candidacy)
@@ -211,15 +254,20 @@ class Election:
 
     def _ask_voters(self, candidacy: _Candidacy) -> None:
         core = self._core
+        for voter in core.voters():
+            if voter is core.myself or voter.failed:
+                continue
+            if voter.id not in candidacy.granted and voter.id not in candidacy.refused:
+                self._ask(voter, candidacy)
+
+    def _ask(self, voter: Node, candidacy: _Candidacy, news: tuple[Rumor, ...] = ()) -> None:
+        core = self._core
         primary = core.my_primary()
         assert primary is not None
         raw = bytes.fromhex(primary.id)
-        body = (candidacy.epoch, raw, primary.config_epoch, self._manual is not None)
-        rumors = ((int(RumorKind.FAIL), raw, primary.record.version),) if primary.failed else ()
-        for voter in core.voters():
-            if voter is core.myself or voter.id in candidacy.granted or voter.id in candidacy.refused:
-                continue
-            core.send_to(voter, Kind.AUTH_REQUEST, body, rumors)
+        body = (candidacy.epoch, raw, primary.config_epoch, candidacy.claim, self._manual is not None)
+        fail = ((int(RumorKind.FAIL), raw, primary.record.version),) if primary.failed else ()
+        core.send_to(voter, Kind.AUTH_REQUEST, body, news + fail)
 
     def on_ack(self, sender: Node, message: Message) -> None:
         candidacy = self._candidacy
@@ -230,17 +278,30 @@ class Election:
             self._count(candidacy)
 
     def on_nack(self, sender: Node, message: Message) -> None:
+        """A voter refuses. Where it knew of other slots, one of the two has just learned from the other."""
+        epoch, floor, slots_differ = message.body
         candidacy = self._candidacy
-        if candidacy is None or not candidacy.epoch or message.body[0] != candidacy.epoch:
+        if candidacy is None or not candidacy.epoch or epoch != candidacy.epoch:
+            return
+        candidacy.floor = max(candidacy.floor, floor)
+        primary = self._core.my_primary()
+        if slots_differ and primary is not None:
+            if slots_digest(primary.owned) != candidacy.claim:
+                self._retry_later("refused")
+            elif sender.id not in candidacy.told:
+                candidacy.told[sender.id] = None
+                self._ask(sender, candidacy, slot_news(self._core, primary))
             return
         candidacy.refused[sender.id] = None
         voters = self._core.voters()
-        hopeful = sum(voter.id not in candidacy.refused for voter in voters)
+        hopeful = sum(voter.id not in candidacy.refused and not voter.failed for voter in voters)
         if hopeful < self._core.majority():
             self._retry_later("refused")
 
     def _retry_later(self, outcome: str) -> None:
         core = self._core
+        if self._candidacy is not None:
+            self._epoch_floor = max(self._epoch_floor, self._candidacy.epoch, self._candidacy.floor)
         self._abandon(outcome)
         wait_ms = min(RETRY_BASE_MS * 2**self._attempts, RETRY_MAX_MS)
         self._attempts = min(self._attempts + 1, 16)
@@ -254,46 +315,15 @@ class Election:
             return
         if self._manual is not None and core.now_ms >= self._manual.deadline_ms:
             return
+        epoch = candidacy.epoch
+        primary = core.my_primary()
+        assert primary is not None
+        if primary.config_epoch >= epoch or slots_digest(primary.owned) != candidacy.claim:
+            self._retry_later("abandoned")  # the votes are for other slots than those that are known now
+            return
         core.log("notice", "Failover election won: I'm the new master.")
         core.stats.election_ended("won", votes, core.now_ms)
-        core.roles.promote(candidacy.epoch, votes)
-
-    # As voter
-
-    def on_request(self, sender: Node, message: Message) -> None:
-        epoch, raw, slots_epoch, manual = message.body
-        core = self._core
-        if core.myself.id not in core.voter_ids():
-            return
-        if self._voted_for == (epoch, sender.id) and core.last_vote_epoch == epoch:
-            core.send_to(sender, Kind.AUTH_ACK, (epoch,))
-            return
-        if not self._may_vote(sender, epoch, raw.hex(), slots_epoch, manual=manual):
-            core.send_to(sender, Kind.AUTH_NACK, (epoch, core.last_vote_epoch))
-            return
-        self._vote(epoch, sender.id)
-        self._holds = {key: hold for key, hold in self._holds.items() if hold[1] > core.now_ms}
-        self._holds[raw.hex()] = (sender.id, core.now_ms + VOTE_HOLD_MS)
-        core.persist()
-        core.send_to(sender, Kind.AUTH_ACK, (epoch,))
-        core.log("notice", f"Failover auth granted to {sender.label} for epoch {epoch}")
-
-    def _may_vote(self, sender: Node, epoch: int, primary_id: str, slots_epoch: int, *, manual: bool) -> bool:
-        core = self._core
-        primary = core.nodes.get(primary_id)
-        if epoch <= core.last_vote_epoch or primary is None or sender.primary_id != primary_id:
-            return False
-        if not manual and not primary.failed:
-            return False
-        if primary.config_epoch > slots_epoch or not primary.owned:
-            return False
-        held_for, until_ms = self._holds.get(primary_id, ("", 0.0))
-        return held_for in ("", sender.id) or core.now_ms >= until_ms
-
-    def _vote(self, epoch: int, candidate_id: str) -> None:
-        assert epoch > self._core.last_vote_epoch, "a second vote in one epoch"
-        self._core.last_vote_epoch = epoch
-        self._voted_for = (epoch, candidate_id)
+        core.roles.promote(epoch, votes)
 
     # Manual failover
 

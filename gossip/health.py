@@ -70,6 +70,8 @@ class Health:
             return "no quorum"
         if not self.confirmed:
             self._try_to_confirm()
+            if self.confirmed:
+                core.voter.confirmed()
         if core.myself.is_primary and not self.confirmed:
             return "not confirmed by a majority yet"
         if core.config.require_full_coverage:

@@ -77,9 +77,10 @@ BODIES: dict[int, tuple[type, ...]] = {
     Kind.RELAY: (int, bytes, bool),  # sequence, subject, answered (or refused)
     Kind.GOSSIP: (),
     Kind.REPORT: (bytes, int, int),  # subject, its version, Evidence
-    Kind.AUTH_REQUEST: (int, bytes, int, bool),  # election epoch, primary, epoch of its slots, manual
+    # election epoch, primary, epoch of its slots, digest of the slots, manual
+    Kind.AUTH_REQUEST: (int, bytes, int, int, bool),
     Kind.AUTH_ACK: (int,),  # election epoch
-    Kind.AUTH_NACK: (int, int),  # election epoch, the voter's last vote epoch
+    Kind.AUTH_NACK: (int, int, bool),  # election epoch, no votes up to this epoch, the slots are others
     Kind.MF_START: (int,),  # nonce
     Kind.MF_OFFSET: (int, int),  # nonce, the primary's offset while paused
     Kind.MF_CANCEL: (int,),  # nonce

@@ -25,7 +25,10 @@ NOFAILOVER = 1
 UNPACK_ERRORS = (ValueError, TypeError, OverflowError, msgpack.UnpackException)
 """What msgpack raises for bytes that are not msgpack."""
 
-_FIELD_TYPES = (bytes, int, str, int, int, str, str, bytes, bytes, int, bytes, int)
+DEFAULT_PRIORITY = 100
+"""Redis's replica-priority: the lower goes first, 0 never runs by itself."""
+
+_FIELD_TYPES = (bytes, int, str, int, int, str, str, bytes, bytes, int, bytes, int, int)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class NodeRecord:
     config_epoch: int = 0
     slots: int = 0
     flags: int = 0
+    priority: int = DEFAULT_PRIORITY
 
     @cached_property
     def packed(self) -> bytes:
@@ -62,6 +66,7 @@ class NodeRecord:
                 self.config_epoch,
                 bitmap.encode(self.slots),
                 self.flags,
+                self.priority,
             ]
         )
         return data
@@ -95,12 +100,12 @@ def unpack_record(data: bytes) -> NodeRecord:
             raise Dropped("malformed")
         if isinstance(value, str) and len(value) > TEXT_MAX_CHARS:
             raise Dropped("malformed")
-    node_id, version, ip, port, bus_port, hostname, nodename, shard, primary, epoch, slots, flags = fields
+    node_id, version, ip, port, bus_port, hostname, nodename, shard, primary, epoch, slots, flags, priority = fields
     if len(node_id) != 20 or len(shard) != 20 or len(primary) not in (0, 20) or max(port, bus_port) > 65535:
         raise Dropped("malformed")
     return NodeRecord(
         node_id.hex(), version, ip, port, bus_port, hostname, nodename, shard.hex(), primary.hex(), epoch,
-        bitmap.decode(slots), flags,
+        bitmap.decode(slots), flags, priority,
     )  # fmt: skip
 
 

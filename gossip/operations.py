@@ -124,7 +124,8 @@ def reset(core: ClusterCore, *, hard: bool, has_keys: bool, now_ms: float) -> No
     core.membership.clear_blacklist()
     record = replace(core.myself.record, primary_id="", slots=0)
     if hard:
-        core.current_epoch = core.last_vote_epoch = 0
+        core.current_epoch = 0
+        core.voter.forget()
         new_id, new_shard = (core.rng.getrandbits(160).to_bytes(NODE_ID_BYTES, "big").hex() for _ in range(2))
         core.rename_self(replace(record, id=new_id, shard_id=new_shard, version=0, config_epoch=0))
     core.change_self(primary_id="", slots=0)

@@ -7,11 +7,12 @@ found by comparing digests.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, log10
 
-from .messages import RUMORS_MAX_BYTES, Rumor, rumor_size
+from .messages import RUMOR_RECORD_MAX_BYTES, RUMORS_MAX_BYTES, Rumor, RumorKind, rumor_size
+from .nodes import NodeRecord
 
 EAGER_ALL_MAX = 24
 """Up to so many members, the origin tells everybody itself."""
@@ -79,7 +80,7 @@ class RumorMill:
         return rounds
 
 
-def _chunks(rumors: list[Rumor]) -> Iterator[tuple[Rumor, ...]]:
+def _chunks(rumors: Iterable[Rumor]) -> Iterator[tuple[Rumor, ...]]:
     chunk: list[Rumor] = []
     room = RUMORS_MAX_BYTES
     for rumor in rumors:
@@ -91,3 +92,15 @@ def _chunks(rumors: list[Rumor]) -> Iterator[tuple[Rumor, ...]]:
         room -= size
     if chunk:
         yield tuple(chunk)
+
+
+def fitting(rumors: Iterable[Rumor]) -> tuple[Rumor, ...]:
+    """fitting(rumors) -> as many of the first ones as one datagram carries."""
+    return next(_chunks(rumors), ())
+
+
+def record_rumor(record: NodeRecord) -> Rumor:
+    """record_rumor(record) -> the record itself or, where it is too long for a datagram, that it exists."""
+    if len(record.packed) <= RUMOR_RECORD_MAX_BYTES:
+        return int(RumorKind.RECORD), record.packed
+    return int(RumorKind.NOTICE), bytes.fromhex(record.id), record.version

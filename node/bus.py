@@ -52,6 +52,7 @@ _WATCHED = (
     "cluster-allow-replica-migration",
     "cluster-replica-no-failover",
     "cluster-replica-validity-factor",
+    "replica-priority",
     "cluster-announce-ip",
     "cluster-announce-port",
     "cluster-announce-bus-port",
@@ -339,6 +340,7 @@ class Bus:
             "bus_port": config.cluster_announce_bus_port or self._port,
             "hostname": config.cluster_announce_hostname,
             "human_nodename": config.cluster_announce_human_nodename,
+            "priority": config.replica_priority,
             "flags": record.flags & ~NOFAILOVER | (NOFAILOVER if config.cluster_replica_no_failover else 0),
         }
         if any(getattr(record, name) != value for name, value in wanted.items()):

@@ -9,6 +9,7 @@ from pyredis_cluster.gossip.core import ClusterCore
 from pyredis_cluster.gossip.effects import Effect, Send
 from pyredis_cluster.gossip.messages import Kind, Message, Rumor
 from pyredis_cluster.gossip.nodes import Address, NodeRecord
+from pyredis_cluster.gossip.nodesconf import SavedState
 from pyredis_cluster.gossip.prng import SplitMix
 
 T = TypeVar("T")
@@ -45,10 +46,18 @@ def address(number: int) -> Address:
 class Bench:
     """Bench(myself, *others): a core that knows the others, and shortcuts to feed it and to see what it does."""
 
-    def __init__(self, myself: NodeRecord, *others: NodeRecord, config: ClusterConfig | None = None) -> None:
+    def __init__(
+        self,
+        myself: NodeRecord,
+        *others: NodeRecord,
+        config: ClusterConfig | None = None,
+        saved: SavedState | None = None,
+    ) -> None:
         self.replication = Still()
         self.now_ms = 1000.0
-        self.core = ClusterCore(config or ClusterConfig(), myself, SplitMix(1), self.now_ms, self.replication)
+        self.core = ClusterCore(
+            config or ClusterConfig(), myself, SplitMix(1), self.now_ms, self.replication, saved
+        )
         for other in others:
             self.core.merge(other)
         self.core.take_effects()

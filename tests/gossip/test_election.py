@@ -11,12 +11,15 @@ from pyredis_cluster.gossip.effects import (
     ResumeWrites,
     Send,
 )
-from pyredis_cluster.gossip.messages import Kind
+from pyredis_cluster.gossip.messages import Kind, RumorKind
+from pyredis_cluster.gossip.nodesconf import dump, load
+from pyredis_cluster.gossip.voting import slots_digest
 
-from .cores import Bench, of_type, record
+from .cores import Bench, address, of_type, record
 
 P, R, S, V = ("1" * 40, "2" * 40, "3" * 40, "4" * 40)
 SLOTS = bitmap.range_mask(0, 99)
+CLAIM = slots_digest(SLOTS)
 
 
 def members(me: int) -> Bench:
@@ -37,16 +40,17 @@ def fail_primary(bench: Bench) -> None:
 
 
 def ask(
-    voter: Bench, candidate: int, epoch: int, *, slots_epoch: int = 1, manual: bool = False
+    voter: Bench, candidate: int, epoch: int, *, slots_epoch: int = 1, claim: int | None = None, manual: bool = False
 ) -> list[Send]:
     """A candidate asks `voter` -> the voter's answer."""
-    voter.receive(candidate, Kind.AUTH_REQUEST, epoch, bytes.fromhex(P), slots_epoch, manual, epoch=epoch)
+    claim = CLAIM if claim is None else claim
+    voted = voter.core.last_vote_epoch
+    voter.receive(candidate, Kind.AUTH_REQUEST, epoch, bytes.fromhex(P), slots_epoch, claim, manual, epoch=epoch)
     effects = voter.effects()
     acks = of_type(effects, Send, Kind.AUTH_ACK)
     assert bool(acks) != bool(of_type(effects, Send, Kind.AUTH_NACK))
-    if acks:
-        assert isinstance(effects[0], Persist)
-        assert effects[0].durable or voter.core.last_vote_epoch >= epoch
+    if acks and epoch > voted:
+        assert isinstance(effects[0], Persist) and effects[0].durable
     return acks
 
 
@@ -54,7 +58,7 @@ def test_the_vote_is_saved_before_it_is_sent() -> None:
     voter = members(4)
     fail_primary(voter)
     voter.effects()
-    voter.receive(2, Kind.AUTH_REQUEST, 7, bytes.fromhex(P), 1, False, epoch=7)
+    voter.receive(2, Kind.AUTH_REQUEST, 7, bytes.fromhex(P), 1, CLAIM, False, epoch=7)
     effects = voter.effects()
     assert isinstance(effects[0], Persist)
     assert effects[0].durable
@@ -67,9 +71,8 @@ def test_a_voter_votes_once_an_epoch_but_repeats_a_lost_answer() -> None:
     fail_primary(voter)
     assert ask(voter, 2, 7)
     assert not ask(voter, 3, 7)
-    voter.receive(2, Kind.AUTH_REQUEST, 7, bytes.fromhex(P), 1, False, epoch=7)
+    voter.receive(2, Kind.AUTH_REQUEST, 7, bytes.fromhex(P), 1, CLAIM, False, epoch=7)
     assert voter.sent(Kind.AUTH_ACK)
-    assert not ask(voter, 2, 6)
 
 
 def test_no_vote_while_the_primary_is_well_unless_the_operator_asks() -> None:
@@ -94,6 +97,122 @@ def test_a_voter_that_chose_one_replica_waits_before_it_chooses_another() -> Non
     assert ask(voter, 3, 9)
 
 
+def test_votes_need_not_come_in_the_order_of_their_epochs_and_the_highest_is_on_the_disk() -> None:
+    voter = members(4)
+    fail_primary(voter)
+    assert ask(voter, 2, 9)
+    assert ask(voter, 2, 7)
+    voter.core.persist()
+    (persist,) = of_type(voter.effects(), Persist)
+    assert "lastVoteEpoch 9" in persist.render()
+
+
+def test_a_candidate_that_claims_other_slots_is_refused_and_told_what_is_newer() -> None:
+    voter = members(4)
+    taker = record(5, version=2, slots=1, config_epoch=7)
+    voter.core.merge(taker)
+    fail_primary(voter)
+    voter.effects()
+    voter.receive(2, Kind.AUTH_REQUEST, 9, bytes.fromhex(P), 1, CLAIM, False, epoch=9)
+    (refusal,) = voter.sent(Kind.AUTH_NACK)
+    assert (int(RumorKind.RECORD), taker.packed) in refusal.message.rumors
+    assert ask(voter, 2, 10, claim=slots_digest(SLOTS & ~1))
+
+
+def test_a_refused_candidate_learns_the_slots_and_runs_again_for_them() -> None:
+    bench = members(2)
+    bench.core.remove_node(bench.core.nodes[S])
+    fail_primary(bench)
+    (first, _) = bench.sent(Kind.AUTH_REQUEST)
+    epoch = first.message.body[0]
+    taker = record(5, version=2, slots=1, config_epoch=7)
+    news = ((int(RumorKind.RECORD), taker.packed),)
+    bench.receive(4, Kind.AUTH_NACK, epoch, 0, True, epoch=7, rumors=news)
+    bench.pass_time(100)
+    assert bench.core.stats.elections == 2
+    elect(bench, 4, 5)
+    assert bench.core.myself.record.slots == SLOTS & ~1
+    assert bench.core.myself.config_epoch == 8
+
+
+def test_a_candidate_that_knows_more_tells_the_voter_and_asks_again() -> None:
+    bench = members(2)
+    bench.core.remove_node(bench.core.nodes[S])
+    fail_primary(bench)
+    (first, _) = bench.sent(Kind.AUTH_REQUEST)
+    bench.receive(4, Kind.AUTH_NACK, first.message.body[0], 0, True)
+    (again,) = bench.sent(Kind.AUTH_REQUEST)
+    assert again.message.body == first.message.body
+    assert (int(RumorKind.RECORD), bench.core.nodes[P].record.packed) in again.message.rumors
+
+
+def restarted(me: int, current_epoch: int) -> Bench:
+    """Node `me` of `members`, started anew from its disk; it has not heard anybody yet."""
+    before = members(me)
+    before.core.current_epoch = current_epoch
+    saved = load(dump(before.core))
+    mine = saved.records[saved.my_id]
+    return Bench(mine, saved=saved)
+
+
+def test_a_restarted_voter_votes_only_when_a_majority_has_confirmed_it_and_above_what_they_know() -> None:
+    voter = restarted(4, current_epoch=7)
+    fail_primary(voter)
+    voter.effects()
+    voter.receive(2, Kind.AUTH_REQUEST, 10, bytes.fromhex(P), 1, CLAIM, False, epoch=10)
+    assert not of_type(voter.effects(), Send, Kind.AUTH_ACK)
+    for number in (2, 3, 5):
+        voter.hear_from(number)
+    voter.effects()
+    assert voter.core.health.confirmed
+    assert not ask(voter, 2, 10 + 2 * len(voter.core.nodes))
+    assert ask(voter, 2, 11 + 2 * len(voter.core.nodes))
+
+
+def test_a_candidate_refused_for_its_epoch_takes_one_that_the_voters_accept() -> None:
+    bench = members(2)
+    bench.core.remove_node(bench.core.nodes[S])
+    fail_primary(bench)
+    bench.effects()
+    for number in (4, 5):
+        bench.receive(number, Kind.AUTH_NACK, bench.core.current_epoch, 50, False)
+    bench.pass_time(100)
+    assert bench.core.current_epoch == 51
+
+
+def test_candidates_of_primaries_that_failed_together_take_different_epochs() -> None:
+    epochs = []
+    for mine, primary in ((3, P), (4, R)):
+        shards = {
+            1: record(1, slots=1, config_epoch=1),
+            2: record(2, slots=2, config_epoch=2),
+            3: record(3, primary_id=P, shard_id="1" * 40),
+            4: record(4, primary_id=R, shard_id="2" * 40),
+            5: record(5, slots=4, config_epoch=3),
+        }
+        bench = Bench(shards.pop(mine), *shards.values())
+        for node_id in (P, R):
+            bench.core.mark_failed(bench.core.nodes[node_id], origin=False)
+        bench.core.current_epoch = 20 + mine
+        (*_, request) = bench.sent(Kind.AUTH_REQUEST)
+        assert bench.core.myself.primary_id == primary
+        epochs.append(request.message.body[0])
+    assert epochs == [6, 4]
+
+
+def test_between_equal_offsets_the_priority_decides_and_zero_never_runs() -> None:
+    for priority, runs_at_once in ((100, True), (200, False), (0, False)):
+        bench = members(2)
+        bench.core.change_self(priority=priority)
+        bench.effects()
+        bench.core.nodes[S].offset = bench.replication.position
+        fail_primary(bench)
+        bench.core.nodes[S].offset_at_ms = bench.now_ms
+        assert bool(bench.sent(Kind.AUTH_REQUEST)) is runs_at_once
+        bench.pass_time(500)
+        assert bool(bench.core.stats.elections) is (priority > 0)
+
+
 def elect(bench: Bench, *voters: int) -> None:
     for number in voters:
         bench.receive(number, Kind.AUTH_ACK, bench.core.current_epoch)
@@ -105,7 +224,7 @@ def test_an_only_replica_that_knows_it_is_best_starts_at_once_and_wins_with_a_ma
     fail_primary(bench)
     effects = bench.effects()
     requests = of_type(effects, Send, Kind.AUTH_REQUEST)
-    assert len(requests) == 3
+    assert {send.address for send in requests} == {address(4), address(5)}
     assert isinstance(effects[0], Persist) and effects[0].durable
     elect(bench, 4)
     assert not of_type(bench.effects(), BecomePrimary), "two of four votes are no majority"
@@ -154,7 +273,7 @@ def test_a_refused_candidate_tries_again_soon_under_a_new_epoch() -> None:
     bench.effects()
     epoch = bench.core.current_epoch
     for number in (4, 5):
-        bench.receive(number, Kind.AUTH_NACK, epoch, epoch)
+        bench.receive(number, Kind.AUTH_NACK, epoch, 0, False)
     bench.effects()
     bench.pass_time(100)
     assert bench.core.stats.elections == 2

@@ -14,9 +14,9 @@ import pytest
 from pyredis_cluster.gossip import operations
 from pyredis_cluster.gossip.config import ClusterConfig
 from pyredis_cluster.gossip.core import ClusterCore
-from pyredis_cluster.gossip.election import Election
 from pyredis_cluster.gossip.simnode import SimNode
 from pyredis_cluster.gossip.simulate import Faults, Simulation
+from pyredis_cluster.gossip.voting import Voter
 
 MINUTE_MS = 60_000.0
 SHAPES = [(6, 1, False), (3, 2, False), (4, 1, False), (2, 1, False), (9, 2, True)]
@@ -190,10 +190,8 @@ def test_fifty_nodes_agree_on_a_failure_and_its_outcome() -> None:
 
 
 def vote_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Election, "_may_vote", lambda self, *args, **kwargs: True)
-    monkeypatch.setattr(
-        Election, "_vote", lambda self, epoch, candidate: setattr(self._core, "last_vote_epoch", epoch)
-    )
+    monkeypatch.setattr(Voter, "_may_vote", lambda self, *args, **kwargs: True)
+    monkeypatch.setattr(Voter, "open_epoch", lambda self, epoch: True)
 
 
 def skip_the_persist(monkeypatch: pytest.MonkeyPatch) -> None:
