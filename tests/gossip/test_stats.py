@@ -82,7 +82,7 @@ def test_refused_and_expired_elections_are_told_apart() -> None:
     stats = bench.core.stats
     assert stats.last_election is not None
     for voter in (2, 3):
-        bench.receive(voter, Kind.AUTH_NACK, stats.last_election.epoch, 9)
+        bench.receive(voter, Kind.AUTH_NACK, stats.last_election.epoch, 9, False)
     bench.effects()
     assert stats.election_outcomes == {"refused": 1}
     bench.pass_time(1500)
