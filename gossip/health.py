@@ -38,6 +38,7 @@ class Health:
     def confirm(self) -> None:
         """This node knows to be part of the cluster."""
         self._unconfirmed_since_ms = self._in_reach_since_ms = None
+        self._core.voter.confirmed()
 
     def deadline_ms(self) -> float | None:
         core = self._core
@@ -70,8 +71,6 @@ class Health:
             return "no quorum"
         if not self.confirmed:
             self._try_to_confirm()
-            if self.confirmed:
-                core.voter.confirmed()
         if core.myself.is_primary and not self.confirmed:
             return "not confirmed by a majority yet"
         if core.config.require_full_coverage:

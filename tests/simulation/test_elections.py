@@ -1,0 +1,49 @@
+"""Elections in whole clusters: many at once, after restarts, with old disks, and with the fewest of nodes."""
+
+from __future__ import annotations
+
+import pytest
+from pyredis_cluster.gossip.config import ClusterConfig
+from pyredis_cluster.gossip.simnode import SimNode
+from pyredis_cluster.gossip.simulate import Simulation
+
+
+def created(seed: int, nodes: int, replicas: int, **config: object) -> Simulation:
+    simulation = Simulation(seed, nodes, replicas, ClusterConfig(**config))  # type: ignore[arg-type]
+    simulation.create()
+    simulation.run(1000)
+    return simulation
+
+
+def primaries(simulation: Simulation) -> list[SimNode]:
+    return [node for node in simulation.nodes if node.core is not None and node.core.myself.owned]
+
+
+def expect_promotions(simulation: Simulation, count: int, limit_ms: float) -> None:
+    simulation.run_until(lambda: simulation.report.promotions >= count, limit_ms, "failed over")
+
+
+def test_half_of_all_primaries_killed_at_once_are_replaced_without_contending_for_epochs() -> None:
+    simulation = Simulation(1, 48, 1)
+    simulation.assemble()
+    simulation.run(500)
+    for node in primaries(simulation)[:12]:
+        simulation.crash(node)
+    expect_promotions(simulation, 12, 1000)
+    outcomes = [outcome for node in simulation.nodes if node.core for outcome in node.core.stats.election_outcomes]
+    assert outcomes == ["won"] * 12
+
+
+@pytest.mark.parametrize(("nodes", "replicas", "dead"), [(3, 2, 1), (4, 1, 1), (6, 1, 2)])
+def test_a_whole_cluster_restarted_without_some_primaries_elects_their_successors(
+    nodes: int, replicas: int, dead: int
+) -> None:
+    simulation = created(4, nodes, replicas)
+    lost = primaries(simulation)[:dead]
+    for node in simulation.nodes:
+        simulation.crash(node)
+    simulation.run(500)
+    for node in simulation.nodes:
+        if node not in lost:
+            simulation.restart(node)
+    expect_promotions(simulation, dead, 15_000)
