@@ -22,6 +22,7 @@ class ClusterConfig:
     voters_primaries_only: bool = False
     require_full_coverage: bool = True
     allow_replica_migration: bool = True
+    migration_barrier: int = 1
     replica_no_failover: bool = False
     replica_validity_factor: int = 10
     repl_ping_replica_period_ms: int = 10_000

@@ -21,6 +21,7 @@ from .membership import Membership
 from .messages import Kind, Message, Rumor, RumorKind
 from .nodes import Address, Node, NodeRecord, unpack_record
 from .nodesconf import SavedState, dump
+from .replica_migration import ReplicaMigration
 from .roles import Roles
 from .rumors import EAGER_ALL_MAX, RumorMill, record_rumor
 from .slotmap import SlotMap
@@ -95,6 +96,7 @@ class ClusterCore:
         self.election = Election(self)
         self.membership = Membership(self)
         self.roles = Roles(self)
+        self.replica_migration = ReplicaMigration(self)
         self.health = Health(self, confirmed=saved is None or len(saved.records) == 1)
         if saved is not None:
             self._restore(saved)
@@ -189,6 +191,7 @@ class ClusterCore:
         self.advance(now_ms)
         self.detector.tick()
         self.membership.tick()
+        self.replica_migration.tick()
         changed = self.slot_map.expire_hints(now_ms, self.nodes.values())
         if changed:
             self.roles.slots_changed(changed, None)

@@ -90,6 +90,11 @@ class Election:
         self._calm_epoch = 0
         self._last_failure_ms = float("-inf")
 
+    @property
+    def busy(self) -> bool:
+        """Whether an election or a manual failover of this node is under way."""
+        return self._candidacy is not None or self._manual is not None
+
     def deadline_ms(self) -> float | None:
         due = [self._paused.until_ms] if self._paused else []
         if self._manual:

@@ -50,6 +50,7 @@ _WATCHED = (
     "cluster-node-timeout",
     "cluster-require-full-coverage",
     "cluster-allow-replica-migration",
+    "cluster-migration-barrier",
     "cluster-replica-no-failover",
     "cluster-replica-validity-factor",
     "replica-priority",
@@ -324,6 +325,7 @@ class Bus:
         ours.node_timeout_ms = max(NODE_TIMEOUT_MIN_MS, config.cluster_node_timeout)
         ours.require_full_coverage = config.cluster_require_full_coverage
         ours.allow_replica_migration = config.cluster_allow_replica_migration
+        ours.migration_barrier = config.cluster_migration_barrier
         ours.replica_no_failover = config.cluster_replica_no_failover
         ours.replica_validity_factor = config.cluster_replica_validity_factor
         ours.repl_ping_replica_period_ms = config.repl_ping_replica_period * 1000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from pyredis_cluster.gossip.config import ClusterConfig
 from pyredis_cluster.gossip.simnode import SimNode
@@ -47,3 +49,18 @@ def test_a_whole_cluster_restarted_without_some_primaries_elects_their_successor
         if node not in lost:
             simulation.restart(node)
     expect_promotions(simulation, dead, 15_000)
+
+
+def test_a_spare_replica_moves_to_the_primary_that_lost_its_only_one() -> None:
+    simulation = created(6, nodes=7, replicas=1)
+    counts = Counter(node.core.myself.primary_id for node in simulation.nodes if node.core)
+    (orphan, _) = next(entry for entry in counts.items() if entry[1] == 1 and entry[0])
+    lost = next(node for node in simulation.nodes if node.core and node.core.myself.primary_id == orphan)
+    simulation.crash(lost)
+
+    def has_replica() -> bool:
+        return any(node.core and node.core.myself.primary_id == orphan for node in simulation.nodes)
+
+    simulation.run_until(has_replica, 10_000, "moved")
+    simulation.restart(lost)
+    simulation.run_until(simulation.healthy, 5000, "well again")
