@@ -31,8 +31,9 @@ check: $(BIN)/.installed $(PACKAGE_LINKS)
 test: $(BIN)/.installed
 	$(BIN)/pytest
 
+# SECTIONS="memory stalls" runs these only; ARGS=--quick gives the order of magnitude.
 bench: $(BIN)/.installed
-	$(BIN)/python -m pyredis_cluster.bench
+	$(BIN)/python -m pyredis_cluster.bench --output docs $(addprefix --section ,$(SECTIONS)) $(ARGS)
 
 clean:
 	rm -rf build dist $(VENV) *.egg-info

@@ -11,30 +11,30 @@ import shutil
 import signal
 import sys
 import tempfile
-from contextlib import ExitStack
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from .bench_measure import Plan, Row, measure_all
-from .bench_report import as_json, describe, markdown, render_table
-from .bench_servers import BenchServer, Cores, free_port, pinned, running
-from .bench_workloads import CLIENTS, WORKLOADS, Workload, fill_keys, find_workloads
+from .bench_chart import chart
+from .bench_measure import Repeats
+from .bench_report import CHART_NAME, describe, markdown, overruns, render
+from .bench_results import Section, section_as_json, section_from_json
+from .bench_sections import SECTIONS, Wish
+from .bench_servers import REDIS, BenchServer, Cores, Programs, pinned
+from .bench_site import QUICK, Scale, Site
+from .bench_workloads import WORKLOADS, Workload, find_workloads
 from .errors import OperatorError
 from .options import make_console
 
-DEFAULT_REQUESTS = 100_000
-DEFAULT_KEYSPACE = 1_000_000
-DEFAULT_REPEATS = 3
-DEFAULT_TIME_LIMIT_S = 200.0
-QUICK_REQUESTS = 50_000
-QUICK_KEYSPACE = 100_000
+DEFAULT_TIME_LIMIT_S = 1_200.0
 PIPELINE_MAX = 1_000
-OURS, REDIS = "pyredis-node", "redis-server"
+JSON_NAME, MARKDOWN_NAME = "benchmarks.json", "benchmarks.md"
 
 
 def _chosen_tests(_context: click.Context, _parameter: click.Parameter, value: str | None) -> list[Workload]:
@@ -51,29 +51,39 @@ def _chosen_pipelines(_context: click.Context, _parameter: click.Parameter, valu
     return depths
 
 
+def _chosen_scale(quick: bool, **given: int | None) -> Scale:
+    return replace(QUICK if quick else Scale(), **{name: value for name, value in given.items() if value is not None})
+
+
 @click.command()
-@click.option("--tests", "workloads", callback=_chosen_tests, help="Only these, e.g. set,get,lrange; default: all.")
+@click.option(
+    "--section", "names", multiple=True, type=click.Choice([*SECTIONS]), help="Only this; may be repeated. [all]"
+)
+@click.option("--tests", "workloads", callback=_chosen_tests, help="Only these, e.g. set,get,lrange. [all]")
 @click.option("--pipeline", "pipelines", callback=_chosen_pipelines, default="1,16,64", show_default=True)
-@click.option("--requests", type=click.IntRange(1), help=f"Of a cheap command when pipelined. [{DEFAULT_REQUESTS}]")
-@click.option("--keyspace", type=click.IntRange(1), help=f"Random keys. [{DEFAULT_KEYSPACE}]")
-@click.option("--repeats", type=click.IntRange(1), help=f"Pairs of runs; the medians count. [{DEFAULT_REPEATS}]")
+@click.option("--requests", type=click.IntRange(1), help=f"Of a cheap command when pipelined. [{Scale().requests}]")
+@click.option("--keyspace", type=click.IntRange(1), help=f"Random keys. [{Scale().keyspace}]")
+@click.option("--repeats", type=click.IntRange(1), help=f"Pairs of runs; the medians count. [{Scale().repeats}]")
 @click.option("--quick", is_flag=True, help="One pair of short runs over fewer keys: the order of magnitude.")
-@click.option("--standalone", is_flag=True, help="Both servers without cluster mode.")
+@click.option("--standalone", is_flag=True, help="Both servers without cluster mode where only one of each runs.")
 @click.option(
     "--time-limit",
     "time_limit_s",
     type=click.FloatRange(1),
     default=DEFAULT_TIME_LIMIT_S,
     show_default=True,
-    help="Seconds after which nothing is repeated.",
+    help="Seconds, shared out to the sections, after which nothing is repeated.",
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures there.")
 @click.option(
-    "--markdown", "markdown_path", type=click.Path(path_type=Path, dir_okay=False), help="Write a table there."
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Write {JSON_NAME}, {MARKDOWN_NAME} and {CHART_NAME} there; sections that are not run stay as they were.",
 )
-@click.option("--redis-server", "redis_server", default="redis-server", show_default=True)
-@click.option("--redis-benchmark", "redis_benchmark", default="redis-benchmark", show_default=True)
+@click.option("--redis-server", default="redis-server", show_default=True)
+@click.option("--redis-benchmark", default="redis-benchmark", show_default=True)
+@click.option("--redis-cli", default="redis-cli", show_default=True)
 def bench(
+    names: tuple[str, ...],
     workloads: list[Workload],
     pipelines: list[int],
     requests: int | None,
@@ -82,37 +92,33 @@ def bench(
     quick: bool,
     standalone: bool,
     time_limit_s: float,
-    json_path: Path | None,
-    markdown_path: Path | None,
+    output: Path | None,
     redis_server: str,
     redis_benchmark: str,
+    redis_cli: str,
 ) -> None:
-    """Compare our node with redis-server, in turn on one core, by redis-benchmark's tests.
+    """Compare our node with redis-server, in turn on one core of this machine.
 
     The figure that counts is the server's CPU time for each operation: on a machine that others use too,
     throughput and latency say more about them.
     """
-    plan = Plan(
-        workloads=workloads,
-        pipelines=pipelines,
-        requests=requests or (QUICK_REQUESTS if quick else DEFAULT_REQUESTS),
-        repeats=repeats or (1 if quick else DEFAULT_REPEATS),
-        keyspace=keyspace or (QUICK_KEYSPACE if quick else DEFAULT_KEYSPACE),
-        clustered=not standalone,
-        time_limit_s=time_limit_s,
-        benchmark=_program(redis_benchmark),
-    )
+    scale = _chosen_scale(quick, requests=requests, keyspace=keyspace, repeats=repeats)
+    wish = Wish(workloads, pipelines, clustered=not standalone)
+    node = (sys.executable, "-P", "-m", "pyredis_cluster.node")
+    programs = Programs(node, (_program(redis_server),), _program(redis_benchmark), _program(redis_cli))
+    console = make_console()
     try:
-        rows, environment = run(plan, _program(redis_server))
+        sections, environment = run(names or tuple(SECTIONS), programs, scale, wish, time_limit_s)
     except OperatorError as error:
         raise click.ClickException(str(error)) from error
-    console = make_console()
-    console.print(render_table(rows))
+    for section in sections:
+        for table in render(section):
+            console.print(table, "")
     console.print(describe(environment))
-    if json_path:
-        json_path.write_text(json.dumps(as_json(rows, environment), indent=2) + "\n")
-    if markdown_path:
-        markdown_path.write_text(markdown(rows, environment))
+    for line in overruns(sections):
+        console.print(f"over its aim: {line}", style="yellow")
+    if output is not None:
+        write(output, sections, environment)
 
 
 def _program(name: str) -> str:
@@ -122,49 +128,53 @@ def _program(name: str) -> str:
     return path
 
 
-def run(plan: Plan, redis_server: str) -> tuple[list[Row], dict[str, Any]]:
-    """run(plan, redis_server) -> the rows and the environment; starts and stops both servers. OperatorError."""
+def run(
+    names: Sequence[str], programs: Programs, scale: Scale, wish: Wish, time_limit_s: float
+) -> tuple[list[Section], dict[str, Any]]:
+    """run(names, programs, scale, wish, time_limit_s) -> the sections and the environment. OperatorError."""
     cores = Cores.choose()
-    node = [sys.executable, "-P", "-m", "pyredis_cluster.node"]
-    with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyredis-bench-")))
-        stack.enter_context(pinned(cores.clients))
-        servers: list[BenchServer] = []
-        for name, program in ((OURS, node), (REDIS, [redis_server])):
-            started = running(name, program, home / name, cores.server, free_port(), plan.clustered)
-            servers.append(stack.enter_context(started))
-        ours, redis = servers
-        progress = stack.enter_context(
-            Progress(
-                BarColumn(),
-                TextColumn("{task.description}"),
-                TimeElapsedColumn(),
-                console=make_console(),
-                transient=True,
-            )
-        )
-        task = progress.add_task("filling", total=plan.runs)
-        for server in servers:
-            fill_keys(server.link, plan.keyspace)
-        rows = measure_all(plan, ours, redis, lambda what: progress.update(task, description=what, advance=1))
-        return rows, _environment(plan, redis, cores, min(len(row.ours) for row in rows))
+    shares = sum(SECTIONS[name].share for name in names)
+    sections = []
+    with (
+        tempfile.TemporaryDirectory(prefix="pyredis-bench-") as home,
+        pinned(cores.clients),
+        make_console().status("starting") as status,
+    ):
+        site = Site(programs, cores, Path(home), status.update)
+        for name in (name for name in SECTIONS if name in names):
+            part = SECTIONS[name]
+            deadline_s = time.monotonic() + time_limit_s * part.share / shares
+            sections.append(part.measure(site, scale, Repeats(scale.repeats, deadline_s), wish))
+        with site.server(REDIS) as redis:
+            return sections, _environment(scale, redis, cores)
 
 
-def _environment(plan: Plan, redis: BenchServer, cores: Cores, pairs: int) -> dict[str, Any]:
+def write(directory: Path, sections: Sequence[Section], environment: dict[str, Any]) -> None:
+    """write(directory, sections, environment): JSON, page and chart, with the sections that were there before."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / JSON_NAME
+    before = json.loads(path.read_text())["sections"] if path.exists() else []
+    known = {section.name: section for section in [*map(section_from_json, before), *sections]}
+    everything = [known[name] for name in SECTIONS if name in known]
+    found = {"environment": environment, "sections": [section_as_json(section) for section in everything]}
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    (directory / MARKDOWN_NAME).write_text(markdown(everything, environment))
+    if "commands" in known:
+        (directory / CHART_NAME).write_text(chart(known["commands"].rows))
+
+
+def _environment(scale: Scale, redis: BenchServer, cores: Cores) -> dict[str, Any]:
     count = len(cores.clients)
+    others = f"{count} other{'s' if count > 1 else ''}"
     return {
         "pyredis_version": version("pyredis-cluster"),
-        "redis_version": redis.version(),
+        "data_plane": "Python",
+        "redis_version": redis.info("server")["redis_version"],
         "python": platform.python_version(),
         "cpu": _cpu_model(),
-        "client_cores": "the same core"
-        if cores.clients == cores.server
-        else f"{count} other{'s' if count > 1 else ''}",
-        "mode": "cluster mode" if plan.clustered else "standalone",
-        "clients": CLIENTS,
-        "keyspace": plan.keyspace,
-        "requests": plan.requests,
-        "pairs": pairs,
+        "client_cores": "the same core" if cores.clients == cores.server else others,
+        "keyspace": scale.keyspace,
+        "repeats": scale.repeats,
     }
 
 

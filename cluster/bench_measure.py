@@ -1,7 +1,7 @@
-"""Measuring: redis-benchmark against one server and then the other, in turn, until all repeats or the time are used up.
+"""Measuring loads: redis-benchmark against one server and then the other, in turn, until repeats or time are used up.
 
-Law: a sample counts only what the server did between the first and the last request of one redis-benchmark
-run; both servers are idle before it begins.
+Law: a sample counts only what the server did between the first and the last request of one run; both servers
+are idle before it begins.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import csv
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from statistics import median
+from dataclasses import dataclass
 
-from .bench_servers import HOST, BenchServer
-from .bench_workloads import CLIENTS, Workload
+from .bench_results import Row, Sample
+from .bench_servers import HOST, BenchServer, cpu_time
+from .bench_workloads import CLIENTS, VALUE, Workload
 from .errors import OperatorError
 
 RUN_TIMEOUT_S = 120.0
@@ -22,57 +22,32 @@ _STDERR_SHOWN_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One run of redis-benchmark against one server; latencies are of a request at P=1, of a pipeline else."""
+class Load:
+    """One test and how it is run: so many requests of so many clients, over so many random keys."""
 
-    requests_per_s: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
-    """Server CPU for each operation, user and system."""
-
-
-@dataclass(slots=True)
-class Row:
-    """One test at one pipeline depth: the samples of both servers, pair by pair."""
-
-    test: str
+    workload: Workload
     pipeline: int
-    ours: list[Sample] = field(default_factory=list)
-    redis: list[Sample] = field(default_factory=list)
-
-    @property
-    def cpu_ratio(self) -> float:
-        """Our CPU for each operation as a multiple of Redis's: the median over the pairs."""
-        return median(ours.cpu_us / redis.cpu_us for ours, redis in zip(self.ours, self.redis, strict=True))
-
-
-def median_sample(samples: Sequence[Sample]) -> Sample:
-    """median_sample(samples) -> each figure's median."""
-    return Sample(
-        median(sample.requests_per_s for sample in samples),
-        median(sample.p50_ms for sample in samples),
-        median(sample.p99_ms for sample in samples),
-        median(sample.cpu_us for sample in samples),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be measured, and with how much of it. `time_limit_s`: no repeat begins after that."""
-
-    workloads: Sequence[Workload]
-    pipelines: Sequence[int]
     requests: int
-    repeats: int
     keyspace: int
-    clustered: bool
-    time_limit_s: float
-    benchmark: str
+    clients: int = CLIENTS
+    value_bytes: int = len(VALUE)
+    cluster: bool = False
+    """Whether redis-benchmark is to spread it over a cluster."""
 
-    @property
-    def runs(self) -> int:
-        return len(self.workloads) * len(self.pipelines) * self.repeats * 2
+    def row(self) -> Row:
+        """row() -> an empty row for it."""
+        return Row(self.workload.name, self.pipeline, self.clients, self.value_bytes)
+
+    def command_line(self, benchmark: str, port: int, one_slot: bool) -> list[str]:
+        """command_line(benchmark, port, one_slot) -> what is executed; `one_slot`: MSET's keys must share one."""
+        argv = [benchmark, "-h", HOST, "-p", str(port), "--csv", "-c", str(self.clients), "-n", str(self.requests)]
+        argv += ["-P", str(self.pipeline), "-d", str(self.value_bytes), *(["--cluster"] if self.cluster else [])]
+        return argv + self.workload.command_line(self.keyspace, one_slot)
+
+
+def load(workload: Workload, pipeline: int, requests: int, keyspace: int, clients: int = CLIENTS) -> Load:
+    """load(workload, pipeline, requests, keyspace) -> Load with the workload's share of the requests."""
+    return Load(workload, pipeline, workload.requests(requests, pipeline, clients), keyspace, clients)
 
 
 def parse_csv(output: str) -> tuple[float, float, float]:
@@ -84,51 +59,95 @@ def parse_csv(output: str) -> tuple[float, float, float]:
     raise OperatorError(f"redis-benchmark gave no table (version 6.2 or later is needed): {output.strip()[-200:]}")
 
 
-def measure(server: BenchServer, workload: Workload, pipeline: int, plan: Plan) -> Sample:
-    """measure(server, workload, pipeline, plan) -> Sample of one run, prepared and settled. OperatorError."""
-    requests = workload.requests(plan.requests, pipeline)
-    workload.prepare(server.link, requests)
+def sample_of(server: BenchServer, requests: int, work: Callable[[], tuple[float, float, float]]) -> Sample:
+    """sample_of(server, requests, work) -> Sample; `work` sends them and gives requests/s, p50 and p99 in ms."""
     server.settle()
-    argv = [plan.benchmark, "-h", HOST, "-p", str(server.port), "--csv"]
-    argv += ["-c", str(CLIENTS), "-n", str(requests), "-P", str(pipeline)]
-    argv += workload.command_line(plan.keyspace, plan.clustered)
-    before_ns = server.cpu_ns()
+    before, before_replicas = cpu_time(server.primaries), cpu_time(server.replicas)
+    speed = work()
+    used = cpu_time(server.primaries).since(before)
+    replicas = cpu_time(server.replicas).since(before_replicas)
+    cpu_us = used.total_ns / 1000 / requests
+    return Sample(*speed, cpu_us, cpu_us * used.user_share, cpu_us + replicas.total_ns / 1000 / requests)
+
+
+def measure(server: BenchServer, load: Load, benchmark: str, one_slot: bool) -> Sample:
+    """measure(server, load, benchmark, one_slot) -> Sample of one run, prepared and settled. OperatorError."""
+    if not load.cluster:
+        load.workload.prepare(server.link, load.requests)
+    argv = load.command_line(benchmark, server.port, one_slot)
+    return sample_of(server, load.requests, lambda: _run(argv, f"{load.workload.name} against {server.name}"))
+
+
+def _run(argv: Sequence[str], what: str) -> tuple[float, float, float]:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise OperatorError(f"{server.name} took over {RUN_TIMEOUT_S:.0f} s for {requests} {workload.name}") from error
+        raise OperatorError(f"{what} took over {RUN_TIMEOUT_S:.0f} s") from error
     except OSError as error:
-        raise OperatorError(f"{plan.benchmark} can't be executed: {error.strerror}") from error
-    cpu_ns = server.cpu_ns() - before_ns
+        raise OperatorError(f"{argv[0]} can't be executed: {error.strerror}") from error
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()[-_STDERR_SHOWN_CHARACTERS:]
-        raise OperatorError(f"{workload.name} against {server.name} failed: {said}")
-    return Sample(*parse_csv(done.stdout), cpu_ns / 1000 / requests)
+        raise OperatorError(f"{what} failed: {(done.stderr or done.stdout).strip()[-_STDERR_SHOWN_CHARACTERS:]}")
+    return parse_csv(done.stdout)
 
 
-def measure_all(
-    plan: Plan, ours: BenchServer, redis: BenchServer, tell: Callable[[str], None] = lambda what: None
-) -> list[Row]:
-    """measure_all(plan, ours, redis) -> a row for each test and pipeline, each with at least one pair.
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """How often each pair is run: up to `count` times, but nothing is repeated after the deadline."""
+
+    count: int
+    deadline_s: float
+    """On the monotonic clock."""
+
+    def go_on(self, done: int) -> bool:
+        """go_on(done) -> whether another repeat is to begin."""
+        return done == 0 or (done < self.count and time.monotonic() < self.deadline_s)
+
+    def one_of(self, parts: int) -> Repeats:
+        """one_of(parts) -> the same for one of so many parts that share the time that is left."""
+        now_s = time.monotonic()
+        return Repeats(self.count, now_s + (self.deadline_s - now_s) / parts)
+
+
+def measure_pairs(
+    rows: Sequence[Row],
+    servers: tuple[BenchServer, BenchServer],
+    repeats: Repeats,
+    measure_row: Callable[[int, BenchServer], Sample],
+    tell: Callable[[str], None],
+) -> None:
+    """measure_pairs(rows, (ours, redis), repeats, measure_row, tell): fill the rows, each with at least one pair.
 
     Repeats stand outermost, so that a busy minute of the machine spoils one pair of a row and not all;
-    who goes first changes with each pair. `tell` hears what comes next.
+    who goes first changes with each pair. `measure_row(number, server)` gives a sample; `tell` hears what comes next.
     """
-    rows = [Row(workload.name, pipeline) for pipeline in plan.pipelines for workload in plan.workloads]
-    workloads = {workload.name: workload for workload in plan.workloads}
-    started = time.monotonic()
-    for repeat in range(plan.repeats):
+    ours, redis = servers
+    for repeat in range(repeats.count):
         for number, row in enumerate(rows):
-            if repeat and time.monotonic() - started > plan.time_limit_s:
-                return rows
+            if not repeats.go_on(repeat):
+                return
             pair = {}
-            for server in _order((ours, redis), repeat + number):
-                tell(f"{row.test} -P {row.pipeline}: {server.name}")
-                pair[server.name] = measure(server, workloads[row.test], row.pipeline, plan)
+            for server in _order(servers, repeat + number):
+                tell(f"{row.test} -P {row.pipeline} -c {row.clients}: {server.name}")
+                pair[server.name] = measure_row(number, server)
             row.ours.append(pair[ours.name])
             row.redis.append(pair[redis.name])
-    return rows
 
 
 def _order(servers: tuple[BenchServer, BenchServer], turn: int) -> Iterable[BenchServer]:
     return servers if turn % 2 == 0 else reversed(servers)
+
+
+def measure_loads(
+    loads: Sequence[Load],
+    servers: tuple[BenchServer, BenchServer],
+    repeats: Repeats,
+    benchmark: str,
+    one_slot: bool,
+    tell: Callable[[str], None],
+) -> list[Row]:
+    """measure_loads(loads, (ours, redis), repeats, benchmark, one_slot, tell) -> a row for each. OperatorError."""
+    rows = [load.row() for load in loads]
+    measure_pairs(
+        rows, servers, repeats, lambda number, server: measure(server, loads[number], benchmark, one_slot), tell
+    )
+    return rows

@@ -1,47 +1,59 @@
-"""The results of `make bench` as a table on the terminal, as Markdown and as JSON. Data in, text out."""
+"""The results of `make bench` as tables on the terminal and as a Markdown page. Data in, text out.
+
+Law: each cell of two figures gives ours first and redis-server's second; a ratio over its aim says so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from math import exp, log
-from statistics import fmean
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
-from .bench_measure import Row, median_sample
+from .bench_results import Figure, Row, Sample, Section, mean_ratio, median_sample
 
-GOOD_RATIO = 1.0
-FAIR_RATIO = 1.5
+CHART_NAME = "benchmarks.svg"
 
-_HEADERS = ("test", "P", "ops/s", "p50 ms", "p99 ms", "CPU µs", "ops/s", "p50 ms", "p99 ms", "CPU µs", "CPU ratio")
-_TEXT_COLUMNS = 1
-_OURS_COLUMNS = range(2, 6)
-_REDIS_COLUMNS = range(6, 10)
+_Column = tuple[str, Callable[[Row], str]]
 
 
-def _cells(row: Row) -> list[str]:
-    cells = [row.test, str(row.pipeline)]
-    for samples in (row.ours, row.redis):
-        middle = median_sample(samples)
-        cells += [
-            f"{middle.requests_per_s:,.0f}",
-            f"{middle.p50_ms:.3f}",
-            f"{middle.p99_ms:.3f}",
-            f"{middle.cpu_us:.2f}",
-        ]
-    return cells
+def _pair(show: Callable[[Sample], str]) -> Callable[[Row], str]:
+    return lambda row: f"{show(median_sample(row.ours))} / {show(median_sample(row.redis))}"
 
 
-def _owner(column: int) -> str:
-    return "ours " if column in _OURS_COLUMNS else "redis " if column in _REDIS_COLUMNS else ""
+def _cpu(sample: Sample) -> str:
+    return f"{sample.cpu_us:.2f}"
 
 
-def mean_ratio(rows: Sequence[Row]) -> float:
-    """mean_ratio(rows) -> the geometric mean of their CPU ratios."""
-    return exp(fmean(log(row.cpu_ratio) for row in rows))
+def _cpu_parts(sample: Sample) -> str:
+    return f"{sample.cpu_us:.2f} ({sample.user_us:.2f} + {sample.cpu_us - sample.user_us:.2f})"
+
+
+def _ratio(value: float, most: float) -> str:
+    return f"**{value:.2f}** > {most}" if value > most else f"{value:.2f}"
+
+
+def _columns(rows: Sequence[Row], detailed: bool) -> list[_Column]:
+    """What there is to say about these rows: a load's parameter only where it differs."""
+    columns: list[_Column] = [("test", lambda row: row.test)]
+    if len({row.value_bytes for row in rows}) > 1:
+        columns.append(("bytes", lambda row: f"{row.value_bytes:,}"))
+    if len({row.clients for row in rows}) > 1:
+        columns.append(("clients", lambda row: f"{row.clients:,}"))
+    columns += [
+        ("P", lambda row: str(row.pipeline)),
+        ("ops/s", _pair(lambda sample: f"{sample.requests_per_s:,.0f}")),
+        ("p50 ms", _pair(lambda sample: f"{sample.p50_ms:.3f}")),
+        ("p99 ms", _pair(lambda sample: f"{sample.p99_ms:.3f}")),
+        ("CPU µs/op (user + system)", _pair(_cpu_parts)) if detailed else ("CPU µs/op", _pair(_cpu)),
+        ("CPU ratio", lambda row: _ratio(row.cpu_ratio, row.cpu_ratio_max)),
+    ]
+    if any(row.all_cpu_ratio != row.cpu_ratio for row in rows):
+        columns.append(("with replicas", lambda row: f"{row.all_cpu_ratio:.2f}"))
+    if all(row.clients == 1 for row in rows):
+        columns.append(("p50 ratio", lambda row: f"{row.p50_ratio:.2f}"))
+    return columns
 
 
 def by_pipeline(rows: Sequence[Row]) -> dict[int, list[Row]]:
@@ -52,60 +64,97 @@ def by_pipeline(rows: Sequence[Row]) -> dict[int, list[Row]]:
     return groups
 
 
-def render_table(rows: Sequence[Row]) -> Table:
-    """render_table(rows) -> the table for a terminal: ours, Redis's, and the ratio of the CPU times."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for number, header in enumerate(_HEADERS):
-        style = {"ours ": "cyan", "redis ": "magenta"}.get(_owner(number))
-        justify: Any = "left" if number < _TEXT_COLUMNS else "right"
-        table.add_column(f"{_owner(number)}\n{header}", justify=justify, style=style, no_wrap=True)
-    for group in by_pipeline(rows).values():
-        for row in group:
-            table.add_row(*_cells(row), _ratio_text(row.cpu_ratio))
-        table.add_row("mean", str(group[0].pipeline), *[""] * 8, _ratio_text(mean_ratio(group)), style="bold")
-        table.add_section()
-    return table
+def _row_lines(rows: Sequence[Row], detailed: bool) -> tuple[list[str], list[list[str]]]:
+    """The headers, and the cells of each row; after the rows of one pipeline depth their mean."""
+    columns = _columns(rows, detailed)
+    headers = [header for header, _ in columns]
+    ratio_at = headers.index("CPU ratio")
+    lines = []
+    for depth, group in by_pipeline(rows).items():
+        lines += [[cell(row) for _, cell in columns] for row in group]
+        mean = [""] * len(headers)
+        mean[0], mean[headers.index("P")], mean[ratio_at] = "mean", str(depth), f"{mean_ratio(group):.2f}"
+        lines.append(mean)
+    return headers, lines
 
 
-def _ratio_text(ratio: float) -> Text:
-    style = "green" if ratio <= GOOD_RATIO else "yellow" if ratio <= FAIR_RATIO else "red"
-    return Text(f"{ratio:.2f}", style)
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def markdown(rows: Sequence[Row], environment: dict[str, Any]) -> str:
-    """markdown(rows, environment) -> the same table for a README, with what it was measured on below it."""
-    headers = [_owner(number) + header for number, header in enumerate(_HEADERS)]
-    lines = ["| " + " | ".join(headers) + " |", "| --- |" + " ---: |" * (len(_HEADERS) - 1)]
-    for group in by_pipeline(rows).values():
-        lines += ["| " + " | ".join([*_cells(row), f"{row.cpu_ratio:.2f}"]) + " |" for row in group]
-        lines.append(f"| **mean** | {group[0].pipeline} |" + " |" * 8 + f" **{mean_ratio(group):.2f}** |")
-    return "\n".join([*lines, "", describe(environment), ""])
+def _figure_lines(figures: Sequence[Figure]) -> tuple[list[str], list[list[str]]]:
+    lines = []
+    for figure in figures:
+        over = figure.over()
+        cells = [figure.what, figure.unit, _number(median(figure.ours)), _number(median(figure.redis))]
+        lines.append([*cells, f"{figure.ratio:.2f}", f"**{', '.join(over)}**" if over else ""])
+    return ["what", "unit", "ours", "redis-server", "ratio", "over its aim"], lines
 
 
-def describe(environment: dict[str, Any]) -> str:
+def _tables(section: Section, detailed: bool) -> list[tuple[list[str], list[list[str]]]]:
+    found = [_row_lines(section.rows, detailed)] if section.rows else []
+    measured = [figure for figure in section.figures if figure.ours and figure.redis]
+    return [*found, _figure_lines(measured)] if measured else found
+
+
+def render(section: Section) -> list[Table]:
+    """render(section) -> its tables for a terminal."""
+    rendered = []
+    for headers, lines in _tables(section, detailed=False):
+        table = Table(title=section.title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+        for header in headers:
+            table.add_column(header, no_wrap=header != "what")
+        for cells in lines:
+            style = "bold" if cells[0] == "mean" else "red" if any("**" in cell for cell in cells) else None
+            table.add_row(*(cell.replace("**", "") for cell in cells), style=style)
+        rendered.append(table)
+    return rendered
+
+
+def overruns(sections: Sequence[Section]) -> list[str]:
+    """overruns(sections) -> a line for each row and figure that is over its aim."""
+    found = []
+    for section in sections:
+        for row in section.rows:
+            load = f"{row.test}, P={row.pipeline}, {row.clients:,} clients, {row.value_bytes:,}-byte values"
+            found += [f"{section.title}: {load}: {', '.join(over)}" for over in [row.over()] if over]
+        for figure in section.figures:
+            if figure.ours and figure.redis and figure.over():
+                found.append(f"{section.title}: {figure.what}: {', '.join(figure.over())}")
+    return found
+
+
+def describe(environment: Mapping[str, Any]) -> str:
     """describe(environment) -> one sentence on what was measured, and how."""
     return (
-        f"pyredis-cluster {environment['pyredis_version']} on Python {environment['python']} and redis-server "
-        f"{environment['redis_version']}, {environment['mode']}, without persistence, in turn on one core of "
-        f"{environment['cpu']}; {environment['clients']} clients on {environment['client_cores']}, "
-        f"{environment['keyspace']:,} random keys; medians of at least {environment['pairs']} runs; "
-        "CPU is the server's user and system time for each operation."
+        f"pyredis-cluster {environment['pyredis_version']} (data plane: {environment['data_plane']}) on Python "
+        f"{environment['python']} and redis-server {environment['redis_version']}, without persistence, in turn on one "
+        f"core of {environment['cpu']}, the clients on {environment['client_cores']}; {environment['keyspace']:,} "
+        f"random keys; medians of up to {environment['repeats']} interleaved runs."
     )
 
 
-def as_json(rows: Sequence[Row], environment: dict[str, Any]) -> dict[str, Any]:
-    """as_json(rows, environment) -> what --json writes: each row's medians, all samples, the surroundings."""
-    return {
-        "environment": environment,
-        "rows": [
-            {
-                "test": row.test,
-                "pipeline": row.pipeline,
-                "cpu_ratio": row.cpu_ratio,
-                "ours": asdict(median_sample(row.ours)),
-                "redis": asdict(median_sample(row.redis)),
-                "samples": {"ours": [*map(asdict, row.ours)], "redis": [*map(asdict, row.redis)]},
-            }
-            for row in rows
-        ],
-    }
+def markdown(sections: Sequence[Section], environment: Mapping[str, Any]) -> str:
+    """markdown(sections, environment) -> the page docs/benchmarks.md."""
+    lines = [
+        "# Benchmarks",
+        "",
+        describe(environment),
+        "",
+        "Each pair is ours / redis-server's; a ratio is ours by redis-server's, higher is worse. CPU is the server's, "
+        "from `/proc/PID/task/*/schedstat`: on a machine that others use too it is the figure that counts, throughput "
+        "and latencies say more about the neighbours. `make bench` makes this page, `make bench SECTIONS=memory` one "
+        "section of it.",
+        "",
+    ]
+    if any(section.name == "commands" for section in sections):
+        lines += [f"![Server CPU time for each operation, as a multiple of redis-server's]({CHART_NAME})", ""]
+    over = overruns(sections)
+    lines += ["## Over its aim", "", *([f"- {line}" for line in over] or ["Nothing."]), ""]
+    for section in sections:
+        lines += [f"## {section.title}", "", section.notes, ""]
+        for headers, rows in _tables(section, detailed=True):
+            lines += ["| " + " | ".join(headers) + " |", "| --- |" + " --- |" * (len(headers) - 1)]
+            lines += ["| " + " | ".join(cells) + " |" for cells in rows]
+            lines.append("")
+    return "\n".join(lines)

@@ -39,9 +39,10 @@ def _batches(count: int) -> Iterator[range]:
         yield range(start, min(start + FILL_BATCH, count))
 
 
-def fill_keys(link: NodeLink, keyspace: int) -> None:
-    """fill_keys(link, keyspace): every key that GET may ask for is there; the database held none before."""
-    link.pipeline(("SET", b"key:%012d" % number, VALUE) for number in range(keyspace))
+def fill_keys(link: NodeLink, keyspace: int, value_bytes: int) -> None:
+    """fill_keys(link, keyspace, value_bytes): every key that GET may ask for is there; there was none before."""
+    value = b"x" * value_bytes
+    link.pipeline((b"SET", b"key:%012d" % number, value) for number in range(keyspace))
 
 
 def _nothing(link: NodeLink, requests: int) -> None:
@@ -86,11 +87,11 @@ class Workload:
     prepare: Prepare = _nothing
     cost: int = 1
 
-    def requests(self, total: int, pipeline: int) -> int:
+    def requests(self, total: int, pipeline: int, clients: int = CLIENTS) -> int:
         """requests(total, pipeline) -> how many it gets: whole pipelines for each client, COST_MAX kept."""
         divisor = self.cost * (LONE_CLIENT_DIVISOR if pipeline == 1 else 1)
         wanted = total // min(divisor, COST_MAX)
-        step = CLIENTS * pipeline
+        step = clients * pipeline
         return max(wanted // step, 1) * step
 
     def command_line(self, keyspace: int, clustered: bool) -> list[str]:

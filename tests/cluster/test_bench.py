@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-PROGRAM = [sys.executable, "-m", "pyredis_cluster.bench", "--standalone"]
-SMALL = ["--tests", "set,lrange_100", "--pipeline", "1,16", "--requests", "2000", "--keyspace", "500", "--repeats", "1"]
+PROGRAM = [sys.executable, "-m", "pyredis_cluster.bench", "--standalone", "--repeats", "1"]
+COMMANDS = ["--section", "commands", "--tests", "set,lrange_100", "--pipeline", "1,16"]
+SMALL = ["--requests", "2000", "--keyspace", "500"]
 TIMEOUT_S = 60.0
 POLL_S = 0.02
 
@@ -53,9 +54,9 @@ def wait_until(condition: Callable[[], Any], what: str) -> None:
 def test_a_run_compares_both_servers_and_leaves_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    json_path, markdown_path = tmp_path / "bench.json", tmp_path / "bench.md"
+    output = tmp_path / "output"
     done = subprocess.run(
-        [*PROGRAM, *SMALL, "--json", str(json_path), "--markdown", str(markdown_path)],
+        [*PROGRAM, *COMMANDS, *SMALL, "--section", "lone", "--output", str(output)],
         env=environment(home),
         capture_output=True,
         text=True,
@@ -64,23 +65,28 @@ def test_a_run_compares_both_servers_and_leaves_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "LRANGE_100" in done.stdout
-    assert markdown_path.read_text().count("\n| SET | ") == 2
-    rows = json.loads(json_path.read_text())["rows"]
-    assert [(row["test"], row["pipeline"]) for row in rows] == [
+    commands, lone = json.loads((output / "benchmarks.json").read_text())["sections"]
+    assert (output / "benchmarks.md").read_text().count("\n| SET | ") == 3
+    assert (output / "benchmarks.svg").exists()
+    rows = [*commands["rows"], *lone["rows"]]
+    assert [(row["test"], row["pipeline"]) for row in commands["rows"]] == [
         ("SET", 1),
         ("LRANGE_100", 1),
         ("SET", 16),
         ("LRANGE_100", 16),
     ]
-    assert all(0 < row[who]["cpu_us"] < 10_000 for row in rows for who in ("ours", "redis"))
-    assert all(row[who]["p99_ms"] >= row[who]["p50_ms"] > 0 for row in rows for who in ("ours", "redis"))
+    samples = [sample for row in rows for who in ("ours", "redis") for sample in row[who]]
+    assert len(samples) == 2 * len(rows)
+    assert all(0 < sample["cpu_us"] < 10_000 for sample in samples)
+    assert all(0 <= sample["user_us"] <= sample["cpu_us"] for sample in samples)
+    assert all(sample["p99_ms"] >= sample["p50_ms"] > 0 for sample in samples)
     assert not running_in(home)
     assert not [*home.iterdir()]
 
 
 def test_a_server_that_does_not_start_is_a_message_and_leaves_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
-        [*PROGRAM, *SMALL, "--redis-server", "false"],
+        [*PROGRAM, *COMMANDS, *SMALL, "--redis-server", "false"],
         env=environment(tmp_path),
         capture_output=True,
         text=True,
@@ -96,7 +102,7 @@ def test_a_server_that_does_not_start_is_a_message_and_leaves_nothing(tmp_path: 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     with subprocess.Popen(
-        [*PROGRAM, "--tests", "set", "--requests", "10000000"],
+        [*PROGRAM, "--section", "commands", "--tests", "set", "--requests", "10000000"],
         env=environment(tmp_path),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

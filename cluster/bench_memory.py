@@ -1,0 +1,106 @@
+"""Memory for each key or element, by type: the same data in our node and in redis-server.
+
+Law: each type gets fresh servers; what is compared is how much their resident memory grew, in both, whatever
+they report themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from .bench_results import Figure, Section
+from .bench_servers import OURS, BenchServer
+from .bench_site import Scale, Site
+
+ELEMENTS_SMALL = 10
+FILL_BATCH = 500
+STRING_RATIO_MAX = 1.5
+COLLECTION_RATIO_MAX = 2.5
+NOTES = (
+    "How much the resident memory of each server grew when the same data were written to it; fresh servers for each "
+    "line. Strings have 16-byte keys and 64-byte values, small collections 10 elements, elements 16 bytes."
+)
+
+Command = list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type: `add(key, number, count)` adds the elements `number` to `number + count`."""
+
+    name: str
+    add: Callable[[bytes, int, int], Command]
+
+
+def _name(number: int) -> bytes:
+    return b"element:%08d" % number
+
+
+def _hash(key: bytes, first: int, count: int) -> Command:
+    return [b"HSET", key, *(word for n in range(first, first + count) for word in (_name(n), b"value:%010d" % n))]
+
+
+def _set(key: bytes, first: int, count: int) -> Command:
+    return [b"SADD", key, *map(_name, range(first, first + count))]
+
+
+def _sorted_set(key: bytes, first: int, count: int) -> Command:
+    return [b"ZADD", key, *(word for n in range(first, first + count) for word in (b"%d" % n, _name(n)))]
+
+
+def _list(key: bytes, first: int, count: int) -> Command:
+    return [b"RPUSH", key, *map(_name, range(first, first + count))]
+
+
+KINDS = (Kind("hash", _hash), Kind("set", _set), Kind("sorted set", _sorted_set), Kind("list", _list))
+
+
+def _strings(count: int) -> Iterator[Command]:
+    return ([b"SET", b"key:%012d" % number, b"%064d" % number] for number in range(count))
+
+
+def _small(kind: Kind, count: int) -> Iterator[Command]:
+    return (kind.add(b"key:%012d" % number, number * ELEMENTS_SMALL, ELEMENTS_SMALL) for number in range(count))
+
+
+def _large(kind: Kind, count: int, elements: int) -> Iterator[Command]:
+    for number in range(count):
+        for first in range(0, elements, FILL_BATCH):
+            yield kind.add(b"key:%012d" % number, number * elements + first, min(FILL_BATCH, elements - first))
+
+
+def _grown_bytes(server: BenchServer, commands: Iterator[Command]) -> int:
+    server.settle()
+    before = server.rss_bytes()
+    server.link.pipeline(commands)
+    server.settle()
+    return server.rss_bytes() - before
+
+
+def measure_memory(site: Site, scale: Scale) -> Section:
+    """measure_memory(site, scale) -> Section, of standalone servers. OperatorError."""
+    section = Section("memory", "Memory", NOTES)
+    empty = Figure("an empty server", "MB")
+    section.figures.append(empty)
+    strings, count, elements = scale.strings, scale.large_collections, scale.collection_elements
+    figure = Figure(f"string, of {strings:,}", "bytes/key", ratio_max=STRING_RATIO_MAX)
+    cases: list[tuple[Figure, int, Callable[[], Iterator[Command]]]] = [(figure, strings, partial(_strings, strings))]
+    for kind in KINDS:
+        what = f"{kind.name} of {ELEMENTS_SMALL}, of {scale.collections:,}"
+        figure = Figure(what, "bytes/key", ratio_max=COLLECTION_RATIO_MAX)
+        cases.append((figure, scale.collections, partial(_small, kind, scale.collections)))
+    for kind in KINDS:
+        figure = Figure(f"{kind.name} of {elements:,}, of {count}", "bytes/element", ratio_max=COLLECTION_RATIO_MAX)
+        cases.append((figure, count * elements, partial(_large, kind, count, elements)))
+    for figure, divisor, commands in cases:
+        section.figures.append(figure)
+        for name, _ in site.programs.servers():
+            site.tell(f"memory, {figure.what}: {name}")
+            with site.server(name) as server:
+                if figure is cases[0][0]:
+                    (empty.ours if name == OURS else empty.redis).append(server.rss_bytes() / 1e6)
+                values = figure.ours if name == OURS else figure.redis
+                values.append(_grown_bytes(server, commands()) / divisor)
+    return section

@@ -1,0 +1,282 @@
+"""The worst stall: how long a PING, sent every millisecond, had to wait while something big went on beside it.
+
+Law: one thread sends the big command and the PINGs and reads both, so that nothing of ours waits for anything
+but the server; how long a PING waits on an idle server is in the table too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from statistics import median
+
+from pyredis_cluster.client.resp import encode_command
+
+from .bench_measure import Repeats
+from .bench_operations import SETTINGS, populate
+from .bench_results import Figure, Section
+from .bench_servers import HOST, OURS, BenchServer
+from .bench_site import Scale, Site
+from .errors import OperatorError
+
+CADENCE_S = 0.001
+REPLY_TIMEOUT_S = 120.0
+RECEIVE_BYTES = 1 << 20
+REPLY_KEPT_BYTES = 8192
+OBSERVED_AFTER_S = 1.0
+"""So long PINGs go on when the command has answered: what it left is being freed."""
+
+QUESTION_INTERVAL_S = 0.05
+IDLE_S = 2.0
+STORM_S = 1.0
+"""All keys of the expiry storm die within that time."""
+
+FILL_S_PER_KEY = 12e-6
+FILL_MARGIN_S = 2.0
+FILL_BATCH = 500
+WRITES_S = 5.0
+WRITES_PER_PING = 16
+STALL_MAX_MS = 5.0
+"""The aim, beyond what a PING waits on an idle server: a machine that others use too adds that much."""
+
+KEYS_RATIO_MAX = 3.0
+MARK = b"the end of it"
+NOTES = (
+    "The longest that one of the PINGs had to wait which were sent every millisecond while that went on, and until "
+    "what it left was freed. Standalone servers, not pinned to a core, since a forked child has one of its own in "
+    "real life too."
+)
+
+Command = list[bytes]
+
+
+class Busy:
+    """The connection beside the PINGs: sends a command, and knows when it has been answered."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._waiting = False
+        self.reply = b""
+        """The end of what has been answered since the last `send`, up to REPLY_KEPT_BYTES."""
+
+    def send(self, *commands: Command) -> None:
+        """send(command, ...) without waiting for the replies."""
+        self.reply = b""
+        self._waiting = True
+        self._sock.setblocking(True)
+        self._sock.sendall(b"".join(map(encode_command, commands)) + encode_command([b"ECHO", MARK]))
+        self._sock.setblocking(False)
+
+    def answered(self) -> bool:
+        """answered() -> whether all replies have come; reads what is there."""
+        if self._waiting:
+            try:
+                data = self._sock.recv(RECEIVE_BYTES)
+            except BlockingIOError:
+                return False
+            if not data:
+                raise OperatorError("the connection beside the PINGs was closed")
+            self.reply = (self.reply + data)[-REPLY_KEPT_BYTES:]
+            self._waiting = not self.reply.endswith(MARK + b"\r\n")
+        return not self._waiting
+
+
+@contextmanager
+def _connected(server: BenchServer) -> Iterator[socket.socket]:
+    with socket.create_connection((HOST, server.port), REPLY_TIMEOUT_S) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield sock
+
+
+GoingOn = Callable[[Busy], bool]
+
+
+def ping_while(server: BenchServer, going_on: GoingOn, *commands: Command) -> float:
+    """ping_while(server, going_on, command, ...) -> the longest wait in ms; PINGs go on while `going_on(busy)` says so.
+
+    The commands are sent on another connection, `busy`, between the first PINGs. OperatorError.
+    """
+    request = encode_command([b"PING"])
+    server.settle()
+    try:
+        with _connected(server) as pings, _connected(server) as beside:
+            busy = Busy(beside)
+            pings.sendall(request)
+            pings.recv(RECEIVE_BYTES)
+            busy.send(*commands)
+            worst_s = 0.0
+            while going_on(busy):
+                sent = time.perf_counter()
+                pings.sendall(request)
+                if not pings.recv(RECEIVE_BYTES):
+                    raise OperatorError(f"{server.name} closed the connection of the PINGs")
+                now = time.perf_counter()
+                worst_s = max(worst_s, now - sent)
+                time.sleep(max(0.0, CADENCE_S - (now - sent)))
+            return worst_s * 1000
+    except OSError as error:
+        raise OperatorError(f"{server.name} did not answer a PING: {error}") from error
+
+
+def seconds(duration_s: float) -> GoingOn:
+    """seconds(2.0) -> go on for so long."""
+    ends: float | None = None
+
+    def going_on(busy: Busy) -> bool:
+        nonlocal ends
+        busy.answered()
+        now = time.perf_counter()
+        ends = ends or now + duration_s
+        return now < ends
+
+    return going_on
+
+
+def until_answered(observed_after_s: float = OBSERVED_AFTER_S) -> GoingOn:
+    """until_answered() -> go on until the commands have been answered, and for a while after that."""
+    ends = float("inf")
+
+    def going_on(busy: Busy) -> bool:
+        nonlocal ends
+        now = time.perf_counter()
+        if ends == float("inf") and busy.answered():
+            ends = now + observed_after_s
+        return now < ends
+
+    return going_on
+
+
+def until_says(question: Command, answer: bytes) -> GoingOn:
+    """until_says(question, answer) -> go on until the question, asked again and again, is answered like that."""
+    ask_at = 0.0
+    asked = False
+    gives_up_at = time.perf_counter() + REPLY_TIMEOUT_S
+
+    def going_on(busy: Busy) -> bool:
+        nonlocal ask_at, asked
+        if not busy.answered():
+            return True
+        if asked and answer in busy.reply:
+            return False
+        now = time.perf_counter()
+        if now > gives_up_at:
+            raise OperatorError(f"{question[0].decode()} did not say {answer.decode()} in time")
+        if now >= ask_at:
+            ask_at, asked = now + QUESTION_INTERVAL_S, True
+            busy.send(question)
+        return True
+
+    return going_on
+
+
+def writing(duration_s: float) -> GoingOn:
+    """writing(5.0) -> go on for so long, and write new hashes meanwhile as fast as PINGs are sent."""
+    numbers = itertools.count()
+    going_on = seconds(duration_s)
+
+    def write_and_go_on(busy: Busy) -> bool:
+        if busy.answered():
+            busy.send(*([b"HSET", b"new:%d" % number, b"field", b"x"] for number in islice(numbers, WRITES_PER_PING)))
+        return going_on(busy)
+
+    return write_and_go_on
+
+
+def _fill_set(server: BenchServer, keys: int) -> None:
+    server.link.pipeline(
+        [b"SADD", b"set", *(b"element:%012d" % number for number in range(first, first + FILL_BATCH))]
+        for first in range(0, keys, FILL_BATCH)
+    )
+
+
+def _storm(server: BenchServer, keys: int) -> float:
+    dies_ms = (time.time() + keys * FILL_S_PER_KEY + FILL_MARGIN_S) * 1000
+    step_ms = STORM_S * 1000 / keys
+    server.link.pipeline(
+        [b"SET", b"key:%d" % number, b"x", b"PXAT", b"%d" % (dies_ms + number * step_ms)] for number in range(keys)
+    )
+    left_s = dies_ms / 1000 - time.time()
+    if left_s < 0:
+        raise OperatorError(f"{server.name} took too long to be filled before the keys expired")
+    time.sleep(left_s)
+    return ping_while(server, until_says([b"DBSIZE"], b":0\r\n"))
+
+
+def _populated(going_on: Callable[[], GoingOn], *commands: Command) -> Callable[[BenchServer, int], float]:
+    def measure(server: BenchServer, keys: int) -> float:
+        populate(server, keys)
+        return ping_while(server, going_on(), *commands)
+
+    return measure
+
+
+def _with_set(*commands: Command) -> Callable[[BenchServer, int], float]:
+    def measure(server: BenchServer, keys: int) -> float:
+        _fill_set(server, keys)
+        return ping_while(server, until_answered(), *commands)
+
+    return measure
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What goes on beside the PINGs; `measure(server, keys)` on a server that was flushed before."""
+
+    what: str
+    measure: Callable[[BenchServer, int], float]
+    many: bool = False
+    """Whether it is about as many keys as can be had."""
+
+    ours_max_ms: float | None = STALL_MAX_MS
+    ratio_max: float | None = None
+
+
+CASES = (
+    Case("nothing", lambda server, keys: ping_while(server, seconds(IDLE_S)), ours_max_ms=None),
+    Case("FLUSHALL of {keys} keys", _populated(until_answered, [b"FLUSHALL"])),
+    Case("DEL of a set of {keys}", _with_set([b"DEL", b"set"])),
+    Case("UNLINK of a set of {keys}", _with_set([b"UNLINK", b"set"])),
+    Case("{keys} keys expire within a second", _storm),
+    Case(
+        "KEYS * on {keys} keys", _populated(until_answered, [b"KEYS", b"*"]), ours_max_ms=None, ratio_max=KEYS_RATIO_MAX
+    ),
+    Case(
+        "BGSAVE of {keys} keys",
+        _populated(lambda: until_says([b"INFO", b"persistence"], b"rdb_bgsave_in_progress:0"), [b"BGSAVE"]),
+        ours_max_ms=None,
+    ),
+    Case("writes of new hashes, with {keys} keys loaded", _populated(lambda: writing(WRITES_S)), many=True),
+)
+
+
+def measure_stalls(site: Site, scale: Scale, repeats: Repeats) -> Section:
+    """measure_stalls(site, scale, repeats) -> Section with the worst of each run. OperatorError."""
+    section = Section("stalls", "Stalls", NOTES)
+    cases = [(case, scale.keys_many if case.many else scale.keys) for case in CASES]
+    for case, keys in cases:
+        what = f"worst PING: {case.what.format(keys=f'{keys:,}')}"
+        section.figures.append(Figure(what, "ms", ratio_max=case.ratio_max, ours_max=case.ours_max_ms))
+    for repeat in range(repeats.count):
+        for (case, keys), figure in zip(cases, section.figures, strict=True):
+            for name, _ in site.programs.servers():
+                if not repeats.go_on(repeat):
+                    return _with_bounds(section)
+                site.tell(f"{figure.what}: {name}")
+                with site.server(name, settings=SETTINGS, anywhere=True) as server:
+                    worst_ms = case.measure(server, keys)
+                (figure.ours if name == OURS else figure.redis).append(worst_ms)
+    return _with_bounds(section)
+
+
+def _with_bounds(section: Section) -> Section:
+    """What an idle server's PINGs wait is no stall: the aims begin above it."""
+    idle, *others = section.figures
+    for figure in others:
+        if figure.ours_max is not None:
+            figure.ours_max += round(median(idle.ours))
+    return section
