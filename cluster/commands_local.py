@@ -28,7 +28,7 @@ from .render import render_layout
 from .topology import read_topology
 from .waiting import unready, wait_until_members
 
-_LOCAL_ONLY = ("nodes", "port", "bind", "directory", "settings")
+_LOCAL_ONLY = ("nodes", "witnesses", "port", "bind", "directory", "settings")
 
 
 def setting_value(text: str) -> tuple[str, str]:
@@ -43,6 +43,7 @@ def setting_value(text: str) -> tuple[str, str]:
 @click.argument("addresses", nargs=-1, type=address_value, metavar="[HOST:PORT]...")
 @click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=6, show_default=True, help="Nodes to start.")
 @click.option("--replicas", type=click.IntRange(0), default=1, show_default=True, help="Replicas a primary.")
+@click.option("--witnesses", type=click.IntRange(0, NODES_MAX), default=0, help="Voters without data, besides.")
 @click.option("--port", type=int, default=7000, show_default=True, help="Port of the first node.")
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Addresses to listen on.")
 @directory_option
@@ -54,6 +55,7 @@ def create(
     addresses: tuple[Address, ...],
     nodes: int,
     replicas: int,
+    witnesses: int,
     port: int,
     bind: str,
     directory: Path,
@@ -70,19 +72,19 @@ def create(
         shards = _join(operator, addresses, replicas, Access(username, password))
         operator.console.print(render_layout(shards))
         return
-    ports = range(port, port + nodes)
-    plan_layout([Address("127.0.0.1", number) for number in ports], replicas)
-    cluster = prepare(directory, ports, bind, settings, operator.node_command)
+    ports = range(port, port + nodes + witnesses)
+    plan_layout([Address("127.0.0.1", number) for number in ports[:nodes]], replicas)
+    cluster = prepare(directory, ports, bind, settings, operator.node_command, witnesses)
     try:
         access = local_access(cluster, username, password)
-        with operator.console.status(f"starting {nodes} nodes"):
+        with operator.console.status(f"starting {len(ports)} nodes"):
             cluster.start(cluster.nodes, access)
         shards = _join(operator, cluster.addresses, replicas, access)
     except BaseException:
         cluster.destroy()
         raise
     operator.console.print(render_layout(shards))
-    operator.console.print(f"\n{nodes} nodes run, with data and logs in {directory}. Try next:\n")
+    operator.console.print(f"\n{len(ports)} nodes run, with data and logs in {directory}. Try next:\n")
     operator.console.print(_next_steps(cluster, shards, directory), style="bold", soft_wrap=True)
 
 

@@ -19,16 +19,16 @@ Report = Callable[[str], None]
 def create_cluster(addresses: Sequence[Address], replicas: int, access: Access, report: Report) -> list[ShardLayout]:
     """create_cluster(addresses, replicas, access, report) -> the shards, once every node is in sync and ok.
 
-    `report` is told each step. OperatorError where a node is not an empty cluster node on its own, or the
-    cluster does not come up within READY_TIMEOUT_S.
+    Nodes that run as witnesses join without being part of a shard. `report` is told each step. OperatorError where
+    a node is not an empty cluster node on its own, or the cluster does not come up within READY_TIMEOUT_S.
     """
-    shards = plan_layout(addresses, replicas)
     links = {address: NodeLink(address, access) for address in addresses}
     try:
         report("asking the nodes who they are")
         members = dict(zip(addresses, in_parallel(read_member, list(links.values())), strict=True))
         for member in members.values():
             require_empty(member)
+        shards = plan_layout([at for at, member in members.items() if not member.myself.is_witness], replicas)
         report("assigning slots")
         _assign_slots(shards, links, [member.node_id for member in members.values()])
         report("introducing the nodes to each other")

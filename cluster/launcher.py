@@ -52,6 +52,7 @@ RESERVED_DIRECTIVES = frozenset(
         "cluster-enabled",
         "cluster-config-file",
         "cluster-secret-file",
+        "cluster-witness",
     }
 )
 
@@ -159,14 +160,14 @@ class LocalCluster:
             return port
         raise LaunchError(f"no port between {highest + 1} and {highest + PORTS_TRIED_MAX} is free; give --port")
 
-    def add_node(self, port: int) -> LocalNode:
+    def add_node(self, port: int, *, witness: bool = False) -> LocalNode:
         """add_node(port) -> a further node with a directory of its own, not started yet."""
         directory = self.node_directory(port)
         try:
             directory.mkdir(parents=True)
         except FileExistsError:
             raise LaunchError(f"{directory} exists already; remove it, or choose another port or --dir") from None
-        write_atomically(directory / CONFIG_NAME, self._config_text(port), 0o600)
+        write_atomically(directory / CONFIG_NAME, self._config_text(port, witness=witness), 0o600)
         node = LocalNode(port)
         self.nodes.append(node)
         return node
@@ -177,7 +178,7 @@ class LocalCluster:
         shutil.rmtree(self.node_directory(node.port), ignore_errors=True)
         self.save()
 
-    def _config_text(self, port: int) -> str:
+    def _config_text(self, port: int, *, witness: bool) -> str:
         directives = [
             ("port", str(port)),
             ("bind", self.bind),
@@ -185,6 +186,8 @@ class LocalCluster:
             ("cluster-enabled", "yes"),
             ("cluster-config-file", "nodes.conf"),
         ]
+        if witness:
+            directives.append(("cluster-witness", "yes"))
         if self.command.takes_secret:
             directives.append(("cluster-secret-file", quote_argument(str(self.directory / SECRET_NAME))))
         given = {name for name, _ in self.settings}
@@ -277,10 +280,12 @@ def prepare(
     bind: str,
     settings: Sequence[tuple[str, str]],
     command: NodeCommand,
+    witnesses: int = 0,
 ) -> LocalCluster:
     """prepare(directory, ports, bind, settings, command) -> a described LocalCluster, nothing started yet.
 
-    LaunchError where the directory holds a cluster, a port is taken or a setting is ours to make.
+    The last `witnesses` of the ports are for witnesses. LaunchError where the directory holds a cluster, a port
+    is taken or a setting is ours to make.
     """
     if (directory / DESCRIPTION_NAME).exists():
         raise LaunchError(
@@ -296,8 +301,8 @@ def prepare(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(directory / SECRET_NAME, secrets.token_hex(SECRET_BYTES) + "\n", 0o600)
-        for port in ports:
-            cluster.add_node(port)
+        for index, port in enumerate(ports):
+            cluster.add_node(port, witness=index >= len(ports) - witnesses)
         cluster.save()
     except OSError as error:
         cluster.destroy()

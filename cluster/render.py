@@ -82,7 +82,7 @@ def _status_table(shards: Sequence[ShardStatus]) -> Table:
 
 
 def _node_cells(node: NodeStatus, slots: str, color: str) -> list[str | Text]:
-    marker = _OWNED if node.role == "primary" else "└"
+    marker = "└" if node.role == "replica" else _OWNED
     state_style = "green" if node.state == "ok" else "bold red"
     return [
         Text.assemble((f"{marker} ", color), node.address),

@@ -127,7 +127,7 @@ def _member_status(member: Member, primary_offset: int | None) -> NodeStatus:
     return NodeStatus(
         node_id=member.node_id,
         address=str(member.address),
-        role="primary" if member.is_primary else "replica",
+        role=member.myself.role,
         state=state,
         pid=_number(info, "process_id"),
         replication_offset=offset,
@@ -145,7 +145,7 @@ def _absent_status(absentee: Absentee) -> NodeStatus:
     return NodeStatus(
         node_id=view.node_id,
         address=str(view.address or "?"),
-        role="primary" if view.is_primary else "replica",
+        role=view.role,
         state="failed" if view.failed else "no answer",
         pid=None,
         replication_offset=None,

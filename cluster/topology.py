@@ -47,6 +47,14 @@ class NodeView:
         return "master" in self.flags
 
     @property
+    def is_witness(self) -> bool:
+        return "witness" in self.flags
+
+    @property
+    def role(self) -> str:
+        return "witness" if self.is_witness else "primary" if self.is_primary else "replica"
+
+    @property
     def failed(self) -> bool:
         return "fail" in self.flags
 
@@ -194,8 +202,10 @@ class Topology:
 
     @cached_property
     def owned(self) -> dict[str, list[int]]:
-        """Primary's id -> its slots in ascending order, for each primary that answered."""
-        owned: dict[str, list[int]] = {member.node_id: [] for member in self.primaries}
+        """Primary's id -> its slots in ascending order, for each primary that answered and may have slots."""
+        owned: dict[str, list[int]] = {
+            member.node_id: [] for member in self.primaries if not member.myself.is_witness
+        }
         for slot, owner in sorted(self.owners.items()):
             if owner in owned:
                 owned[owner].append(slot)

@@ -21,6 +21,8 @@ Address = tuple[str, int]
 
 TEXT_MAX_CHARS = 255
 NOFAILOVER = 1
+WITNESS = 2
+"""Flags of a record. A witness votes, but has no data: it never owns slots and neither has nor is a replica."""
 
 UNPACK_ERRORS = (ValueError, TypeError, OverflowError, msgpack.UnpackException)
 """What msgpack raises for bytes that are not msgpack."""
@@ -157,6 +159,10 @@ class Node:
     @property
     def is_primary(self) -> bool:
         return not self.record.primary_id
+
+    @property
+    def is_witness(self) -> bool:
+        return bool(self.record.flags & WITNESS)
 
     @property
     def primary_id(self) -> str:

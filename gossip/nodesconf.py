@@ -1,7 +1,7 @@
 """The text of CLUSTER NODES and of nodes.conf, in Redis's format.
 
 nodes.conf adds, as Redis does, auxiliary fields to the address and a `vars` line. That line also carries
-`versions`, the record versions, which Redis skips as an unknown variable.
+`versions`, the record versions, and `witnesses`, their ids, which Redis skips as unknown variables.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from . import bitmap
 from .errors import CorruptedConfig
-from .nodes import NOFAILOVER, Node, NodeRecord
+from .nodes import NOFAILOVER, WITNESS, Node, NodeRecord
 from .slots import SLOT_COUNT
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def describe(core: ClusterCore, node: Node, wall: Callable[[float], int], *, aux
     pong_ms = wall(node.contact_at_ms) if node.contact_at_ms is not None else 0
     link = "connected" if node is core.myself or is_connected(node) else "disconnected"
     flags = ",".join(flag_names(core, node))
+    if node.is_witness and not aux:
+        flags += ",witness"
     parts = [node.id, address, flags, node.primary_id or "-", str(ping_ms), str(pong_ms), str(epoch), link]
     parts.extend(
         str(first) if first == last else f"{first}-{last}" for first, last in bitmap.ranges(node.owned)
@@ -84,8 +86,10 @@ def dump(core: ClusterCore) -> str:
     """dump(core) -> the text of nodes.conf."""
     lines = [describe(core, node, int, aux=True) + "\n" for node in core.nodes.values()]
     versions = ",".join(f"{node.id}:{node.record.version}" for node in core.nodes.values())
+    witnesses = ",".join(node.id for node in core.nodes.values() if node.is_witness)
     lines.append(
-        f"vars currentEpoch {core.current_epoch} lastVoteEpoch {core.last_vote_epoch} versions {versions}\n"
+        f"vars currentEpoch {core.current_epoch} lastVoteEpoch {core.last_vote_epoch} versions {versions}"
+        f"{f' witnesses {witnesses}' if witnesses else ''}\n"
     )
     return "".join(lines)
 
@@ -97,6 +101,7 @@ class SavedState:
     my_id: str
     records: dict[str, NodeRecord]
     failed: set[str] = field(default_factory=set)
+    witnesses: set[str] = field(default_factory=set)
     migrating: dict[int, str] = field(default_factory=dict)
     importing: dict[int, str] = field(default_factory=dict)
     current_epoch: int = 0
@@ -125,7 +130,8 @@ def load(text: str) -> SavedState:
         # The text holds less than the records did, so what the peers have of that version is to win; this
         # node's own record is announced anew.
         version = saved + 1 if node_id == state.my_id else max(saved - 1, 0)
-        state.records[node_id] = replace(record, version=version)
+        flags = record.flags | (WITNESS if node_id in state.witnesses else 0)
+        state.records[node_id] = replace(record, version=version, flags=flags)
         state.current_epoch = max(state.current_epoch, record.config_epoch)
     return state
 
@@ -139,6 +145,8 @@ def _read_vars(words: list[str], state: SavedState) -> dict[str, int]:
             state.current_epoch = int(value)
         elif name.lower() == "lastvoteepoch":
             state.last_vote_epoch = int(value)
+        elif name.lower() == "witnesses":
+            state.witnesses.update(map(_node_id, value.split(",")))
         elif name.lower() == "versions":
             pairs = (entry.split(":") for entry in value.split(","))
             versions = {node_id: int(version) for node_id, version in pairs}

@@ -28,6 +28,19 @@ def known(core: ClusterCore, node_id: str) -> Node:
     return node
 
 
+def _require_data_node(core: ClusterCore) -> None:
+    if core.myself.is_witness:
+        raise ClusterError("This node is a witness: it votes, but holds no slots and no data")
+
+
+def _primary(node: Node, role_error: str) -> Node:
+    if not node.is_primary:
+        raise ClusterError(role_error)
+    if node.is_witness:
+        raise ClusterError(f"Node {node.id} is a witness: it holds no slots and no data")
+    return node
+
+
 def meet(core: ClusterCore, host: str, port: int, bus_port: int | None, now_ms: float) -> None:
     """CLUSTER MEET: invite the node at `host` (an IP address); the rest happens on the bus."""
     core.advance(now_ms)
@@ -59,11 +72,11 @@ def forget(core: ClusterCore, node_id: str, now_ms: float) -> None:
 def replicate(core: ClusterCore, node_id: str, *, has_keys: bool, now_ms: float) -> None:
     """CLUSTER REPLICATE: become a replica of a primary."""
     core.advance(now_ms)
+    _require_data_node(core)
     node = known(core, node_id)
     if node is core.myself:
         raise ClusterError("Can't replicate myself")
-    if not node.is_primary:
-        raise ClusterError("I can only replicate a master, not a replica.")
+    _primary(node, "I can only replicate a master, not a replica.")
     if core.myself.is_primary and (core.myself.owned or core.myself.record.slots or has_keys):
         raise ClusterError("To set a master the node must be empty and without assigned slots.")
     core.roles.set_primary(node)
@@ -134,6 +147,7 @@ def reset(core: ClusterCore, *, hard: bool, has_keys: bool, now_ms: float) -> No
 def add_slots(core: ClusterCore, slots: Sequence[int], now_ms: float) -> None:
     """CLUSTER ADDSLOTS and ADDSLOTSRANGE: claim slots that nobody owns."""
     core.advance(now_ms)
+    _require_data_node(core)
     mask = 0
     for slot in slots:
         if core.slot_map.owners[slot] is not None:
@@ -216,9 +230,7 @@ def set_slot_node(core: ClusterCore, slot: int, node_id: str, *, keys: int, now_
     """
     core.advance(now_ms)
     require_primary(core)
-    node = known(core, node_id)
-    if not node.is_primary:
-        raise ClusterError("Target node is not a master")
+    node = _primary(known(core, node_id), "Target node is not a master")
     owner = core.slot_map.owners[slot]
     if owner is core.myself and node is not core.myself and keys:
         raise ClusterError(
@@ -284,15 +296,14 @@ def _moves_changed(core: ClusterCore) -> None:
 
 
 def require_primary(core: ClusterCore) -> None:
-    """require_primary(core): ClusterError on a replica."""
+    """require_primary(core): ClusterError on a replica and on a witness."""
     if not core.myself.is_primary:
         raise ClusterError("Please use SETSLOT only with masters.")
+    _require_data_node(core)
 
 
 def _move_partner(core: ClusterCore, node_id: str) -> Node:
     node = core.nodes.get(node_id)
     if node is None:
         raise ClusterError(f"I don't know about node {node_id}")
-    if not node.is_primary:
-        raise ClusterError("Target node is not a master")
-    return node
+    return _primary(node, "Target node is not a master")

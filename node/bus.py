@@ -22,7 +22,7 @@ from pyredis_cluster.gossip.config import ClusterConfig
 from pyredis_cluster.gossip.core import ClusterCore
 from pyredis_cluster.gossip.errors import Dropped
 from pyredis_cluster.gossip.messages import Keyring, decode, encode
-from pyredis_cluster.gossip.nodes import NOFAILOVER, Address, NodeRecord
+from pyredis_cluster.gossip.nodes import NOFAILOVER, WITNESS, Address, NodeRecord
 from pyredis_cluster.gossip.nodesconf import BUS_PORT_OFFSET, dump
 
 from .bus_report import FirstWrite, health_fields, peer_fields
@@ -101,6 +101,8 @@ class Bus:
         else:
             record = saved.records[saved.my_id]
             log.info("Node configuration loaded, I'm %s", record.id)
+        if config.cluster_witness and (record.slots or record.primary_id):
+            raise ListenError("cluster-witness yes: this node owns slots or is a replica; CLUSTER RESET makes it free")
         self._first_write = FirstWrite(server.journal, self.now_ms)
         self.core = ClusterCore(self._cluster_config, record, server.rng, self.now_ms(), self, saved)
         self.router = ClusterRouter(server, self.core)
@@ -343,7 +345,7 @@ class Bus:
             "hostname": config.cluster_announce_hostname,
             "human_nodename": config.cluster_announce_human_nodename,
             "priority": config.replica_priority,
-            "flags": record.flags & ~NOFAILOVER | (NOFAILOVER if config.cluster_replica_no_failover else 0),
+            "flags": NOFAILOVER * config.cluster_replica_no_failover | WITNESS * config.cluster_witness,
         }
         if any(getattr(record, name) != value for name, value in wanted.items()):
             self.core.change_self(**wanted)
@@ -354,6 +356,10 @@ class Bus:
         """
         core = self.core
         if not core.myself.is_primary:
+            return
+        if core.myself.is_witness:
+            if self.server.keyspace.databases[0].size:
+                log.warning("A witness serves no data: the keys that were loaded can't be reached.")
             return
         database = self.server.keyspace.databases[0]
         free = 0

@@ -44,6 +44,8 @@ class Cluster:
             raise CommandError(f"Unknown node {node_id}")
         if not node.is_primary:
             raise CommandError("Target node is not a master")
+        if node.is_witness:
+            raise CommandError(f"Node {node_id} is a witness: it holds no slots and no data")
         return self.router.ip(node), node.record.port
 
     def serves_all(self, slots: Iterable[int]) -> bool:

@@ -280,6 +280,7 @@ OURS: tuple[Directive, ...] = (
     # Hidden from CONFIG GET *: tools that carry one server's configuration to another mustn't meet them.
     String("cluster-secret", "", SENSITIVE | IMMUTABLE | HIDDEN),
     String("cluster-secret-file", "", IMMUTABLE | HIDDEN),
+    Bool("cluster-witness", False, IMMUTABLE | HIDDEN),
     Enum("cluster-voters", "members", ("members", "primaries"), IMMUTABLE | HIDDEN),
 )
 ENCODINGS: tuple[Directive, ...] = (

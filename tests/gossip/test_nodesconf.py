@@ -11,6 +11,7 @@ from pyredis_cluster.gossip import bitmap, operations
 from pyredis_cluster.gossip.config import ClusterConfig
 from pyredis_cluster.gossip.core import ClusterCore
 from pyredis_cluster.gossip.errors import CorruptedConfig
+from pyredis_cluster.gossip.nodes import WITNESS
 from pyredis_cluster.gossip.nodesconf import dump, load, nodes_text
 from pyredis_cluster.gossip.prng import SplitMix
 
@@ -34,6 +35,15 @@ def test_a_file_of_redis_is_understood() -> None:
     replica = state.records["07c37dfeb235213a872192d90877d0cd55635b91"]
     assert (replica.primary_id, replica.config_epoch) == (mine.id, 0)
     assert (state.importing, state.migrating) == ({93: replica.id}, {77: replica.id})
+
+
+def test_a_witness_is_shown_to_clients_and_kept_where_redis_does_not_look() -> None:
+    bench = Bench(record(1, flags=WITNESS), record(2, flags=WITNESS), record(3))
+    assert " myself,master,witness - " in nodes_text(bench.core, int).splitlines()[0]
+    text = dump(bench.core)
+    assert "witness" not in "".join(line for line in text.splitlines() if not line.startswith("vars"))
+    state = load(text)
+    assert [entry.flags for entry in state.records.values()] == [WITNESS, WITNESS, 0]
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import pytest
 from pyredis_cluster.gossip import bitmap, operations
+from pyredis_cluster.gossip.config import ClusterConfig
 from pyredis_cluster.gossip.core import ClusterCore
 from pyredis_cluster.gossip.effects import BecomePrimary, BecomeReplica, DropData, Persist, SlotsLost
 from pyredis_cluster.gossip.errors import ClusterError
 from pyredis_cluster.gossip.messages import Kind, RumorKind
+from pyredis_cluster.gossip.nodes import WITNESS
 
 from .cores import Bench, address, of_type, record
 
@@ -109,6 +111,47 @@ def test_a_replica_refuses_with_redis_texts(operation: Operation, text: str) -> 
     with pytest.raises(ClusterError) as caught:
         operation(replica().core)
     assert str(caught.value) == text
+
+
+OURSELVES = "This node is a witness: it votes, but holds no slots and no data"
+ANOTHER = f"Node {B} is a witness: it holds no slots and no data"
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda core: operations.add_slots(core, [1], NOW),
+        lambda core: operations.replicate(core, B, has_keys=False, now_ms=NOW),
+        lambda core: operations.set_slot_importing(core, 1, B),
+        lambda core: operations.set_slot_node(core, 1, A, keys=0, now_ms=NOW),
+        lambda core: operations.claim_slots(core, 1, 99, NOW),
+    ],
+)
+def test_a_witness_takes_no_slots_and_follows_nobody(operation: Operation) -> None:
+    with pytest.raises(ClusterError, match=OURSELVES):
+        operation(Bench(record(1, flags=WITNESS), record(2)).core)
+
+
+@pytest.mark.parametrize(
+    ("slots", "operation"),
+    [
+        (0, lambda core: operations.replicate(core, B, has_keys=False, now_ms=NOW)),
+        (2, lambda core: operations.set_slot_migrating(core, 1, B)),
+        (2, lambda core: operations.set_slot_node(core, 1, B, keys=0, now_ms=NOW)),
+    ],
+)
+def test_nobody_gives_slots_to_a_witness_or_follows_it(slots: int, operation: Operation) -> None:
+    core = Bench(record(1, slots=slots), record(2, flags=WITNESS)).core
+    with pytest.raises(ClusterError, match=ANOTHER):
+        operation(core)
+
+
+def test_a_witness_votes_unless_only_primaries_do() -> None:
+    for primaries_only, voters in ((False, 3), (True, 1)):
+        config = ClusterConfig(voters_primaries_only=primaries_only)
+        bench = Bench(record(1, flags=WITNESS), record(2, slots=1), record(3, primary_id=B), config=config)
+        assert len(bench.core.voters()) == voters
+        assert bench.core.voter.ready() is not primaries_only
 
 
 def test_meet_invites_until_somebody_answers() -> None:
