@@ -15,7 +15,7 @@ from ..config import ClusterConfig
 from ..core import ClusterCore
 from ..effects import Send
 from ..errors import ClusterError
-from ..messages import Kind
+from ..messages import Kind, RumorKind
 from ..nodes import NOFAILOVER
 from .conditions import condition, slots_of
 from .events import DETAILS, MESSAGES
@@ -104,18 +104,19 @@ def kill(stage: Stage, rest: str) -> None:
 
 
 def restart(stage: Stage, rest: str) -> None:
-    """restart a,b [disk=previous | disk=none]: from nodes.conf as it was, as it was before its last write, without."""
-    names, disk = _match(r"(\S+)(?: disk=(previous|none))?", rest, "restart a,b [disk=previous|none]")
+    """restart a,b [disk=2-old | disk=none]: from nodes.conf as it was, as it was two writes before, or without."""
+    names, disk = _match(r"(\S+)(?: disk=(\d-old|none))?", rest, "restart a,b [disk=2-old|none]")
     for node in stage.nodes(names):
         if node.core is not None:
             raise ValueError("it runs")
         if disk == "none":
             node.disk = ""
-        elif disk == "previous":
+        elif disk:
             older = [text for text in stage.disks.get(node.id, []) if text != node.disk]
-            if not older:
-                raise ValueError("nothing older was written")
-            node.disk = older[-1]
+            writes = int(disk[0])
+            if len(older) < writes:
+                raise ValueError("nothing so old was written")
+            node.disk = older[-writes]
         stage.simulation.restart(node)
 
 
@@ -153,12 +154,13 @@ def partition(stage: Stage, rest: str) -> None:
 def cut(stage: Stage, rest: str) -> None:
     """cut a -> b,c: nothing gets from a to b and c, but from them to a it does."""
     sources, targets = _match(r"(\S+) -> (\S+)", rest, "cut a -> b,c")
-    near = stage.nodes(sources)
-    stage.simulation.cut(near, [node for node in stage.nodes(targets) if node not in near], FOREVER_MS)
+    for source in stage.nodes(sources):
+        others = [node for node in stage.nodes(targets) if node is not source]
+        stage.simulation.cut([source], others, FOREVER_MS)
 
 
 def heal(stage: Stage, rest: str) -> None:
-    """heal: ends partitions, and drop, delay, duplicate, keep and refuse."""
+    """heal: ends partitions, and drop, duplicate, strip, delay, keep and refuse."""
     if rest:
         raise ValueError("usage: heal")
     stage.simulation.heal()
@@ -188,6 +190,16 @@ def drop(stage: Stage, rest: str) -> None:
 def duplicate(stage: Stage, rest: str) -> None:
     """duplicate REPORT from c to d [next 2]: those arrive twice."""
     _add_rule(stage, rest, lambda source, send: [send, send])
+
+
+def strip(stage: Stage, rest: str) -> None:
+    """strip REPORT from b to d [next 2]: those arrive without the records that ride on them, as if told too late."""
+
+    def without_records(source: SimNode, send: Send) -> list[Send]:
+        rumors = tuple(rumor for rumor in send.message.rumors if rumor[0] not in (RumorKind.RECORD, RumorKind.NOTICE))
+        return [Send(send.address, replace(send.message, rumors=rumors))]
+
+    _add_rule(stage, rest, without_records)
 
 
 def delay(stage: Stage, rest: str) -> None:
@@ -252,7 +264,10 @@ def _operate(node: SimNode, act: Callable[[ClusterCore, float], object]) -> None
 def failover(stage: Stage, rest: str) -> None:
     """failover d [force | takeover]: CLUSTER FAILOVER."""
     name, mode = _match(r"(\w)(?: (force|takeover))?", rest, "failover d [force|takeover]")
-    _operate(stage.node(name), lambda core, now_ms: operations.failover(core, mode or "", now_ms))
+    node = stage.node(name)
+    if mode == "takeover":
+        stage.simulation.takeovers.add(node.id)
+    _operate(node, lambda core, now_ms: operations.failover(core, mode or "", now_ms))
 
 
 def meet(stage: Stage, rest: str) -> None:
@@ -327,7 +342,7 @@ COMMANDS: dict[str, Callable[[Stage, str], None]] = {
     command.__name__: command
     for command in (
         cluster, config, start, tick, kill, restart, freeze, thaw, stall,
-        partition, cut, heal, drop, duplicate, delay, keep, replay, refuse,
+        partition, cut, heal, drop, duplicate, strip, delay, keep, replay, refuse,
         failover, meet, forget, replicate, reshard, show, trace, expect,
     )
 }  # fmt: skip

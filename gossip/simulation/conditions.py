@@ -104,10 +104,6 @@ def _owns(stage: Stage, name: str, slots: str) -> bool:
     return all(node_id in core.nodes and core.nodes[node_id].owned & mask == mask for core in _cores(stage, "all"))
 
 
-def _voted_in(stage: Stage, names: str, epoch: str) -> bool:
-    return all(core.last_vote_epoch == int(epoch) for core in _cores(stage, names))
-
-
 def _healthy(stage: Stage) -> bool:
     return stage.simulation.healthy()
 
@@ -126,5 +122,4 @@ CONDITIONS: list[tuple[str, Callable[..., bool]]] = [
     (r"(\S+) has the writes of (\S+)", _has_writes),
     (r"(\S+) lacks writes of (\S+)", _lacks_writes),
     (r"(\S+) owns (\S+)", _owns),
-    (r"(\S+) voted last in epoch (\d+)", _voted_in),
 ]

@@ -105,11 +105,13 @@ class Observer:
                 self._add(node.id, "takes writes again")
 
     def take(self) -> list[Event]:
-        """take() -> the events since the last call, in their order; states that have not held yet come later."""
+        """take() -> the events since the last call, in their order; a failure that has not held yet comes later."""
         now_ms = self.clock()
         for node_id, pending in list(self._states.items()):
-            if now_ms - pending.at_ms >= STATE_HOLD_MS:
+            held = now_ms - pending.at_ms >= STATE_HOLD_MS
+            if held:
                 self.events.append(Event(pending.at_ms, self.name(node_id), pending.text))
+            if held or pending.ok:
                 del self._states[node_id]
         taken, self.events = sorted(self.events, key=lambda event: event.at_ms), []
         return taken
@@ -141,10 +143,9 @@ class Observer:
                 self._add(subject, "no longer suspected")
 
     def _members(self, core: ClusterCore, old: _View, new: _View) -> None:
-        for other in sorted(new.members - old.members):
-            self._add(core.myself.id, f"gets to know {self.name(other)}")
-        for other in sorted(old.members - new.members):
-            self._add(core.myself.id, f"forgets {self.name(other)}")
+        for what, others in (("gets to know", new.members - old.members), ("forgets", old.members - new.members)):
+            if others:
+                self._add(core.myself.id, f"{what} {','.join(sorted(map(self.name, others)))}")
 
     def _role(self, core: ClusterCore, old: _View, new: _View, effects: Sequence[Effect]) -> None:
         me = core.myself.id
@@ -198,7 +199,7 @@ class Observer:
             self._report(me, body)
 
     def _report(self, me: str, body: tuple[Any, ...]) -> None:
-        evidence = {Evidence.CLEAR: "well", Evidence.SILENT: "silent", Evidence.REFUSED: "refusing"}
+        evidence = {Evidence.CLEAR: "back", Evidence.SILENT: "silent", Evidence.REFUSED: "refusing"}
         self._add(me, f"reports {self.name(body[0].hex())} as {evidence[Evidence(body[2])]}")
 
 
@@ -230,16 +231,16 @@ def slots_text(slots: int) -> str:
 def render(events: Iterable[Event], start_ms: float, order: Sequence[str], *, exact: bool) -> list[str]:
     """render(events, start_ms, order, exact=False) -> lines "<1s  d,e: replica of a".
 
-    The nodes of equal events are joined, in `order`. A time is an upper bound on a coarse scale, so that tuning
-    doesn't change it; with `exact`, milliseconds.
+    The nodes of equal events are joined, in `order`, and repetitions left out. A time is an upper bound on a coarse
+    scale, so that tuning doesn't change it; with `exact`, milliseconds.
     """
-    joined: dict[str, list[Event]] = {}
+    joined: dict[str, dict[str, float]] = {}
     for event in events:
-        joined.setdefault(event.what, []).append(event)
+        joined.setdefault(event.what, {}).setdefault(event.who, event.at_ms)
     rows = []
-    for what, same in joined.items():
-        names = sorted({event.who for event in same}, key=order.index)
-        last_ms = max(event.at_ms for event in same) - start_ms
+    for what, first_at_ms in joined.items():
+        names = sorted(first_at_ms, key=order.index)
+        last_ms = max(first_at_ms.values()) - start_ms
         rows.append((last_ms if exact else _bound_ms(last_ms), f"{','.join(names)}: {what}"))
     rows.sort(key=lambda row: row[0])
     width = 8 if exact else 5

@@ -18,7 +18,9 @@ SMALL = "cluster primaries=1 replicas=1\n----\na: primary of 0-16383 with config
 def test_scenario(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# ")
-    assert play(text).splitlines() == text.splitlines()
+    assert play(text).splitlines() == text.splitlines(), (
+        "if that is as it should be: python -m pyredis_cluster.gossip.simulation.scenario --rewrite tests/scenarios/*.txt"
+    )
 
 
 def test_what_came_out_is_put_where_the_output_was(tmp_path: Path) -> None:
