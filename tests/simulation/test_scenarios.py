@@ -1,6 +1,6 @@
 """Each scenario under tests/scenarios comes out as it says, and the language says what is wrong with a script.
 
-What came out is put into the files by `python -m pyredis_cluster.gossip.simulation.scenario --rewrite FILE...`.
+Where a change of the protocol changes what comes out, look at the difference and then run REWRITE.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import pytest
 from pyredis_cluster.gossip.simulation.scenario import ScenarioError, main, play
 
 SCENARIOS = sorted((Path(__file__).resolve().parents[1] / "scenarios").glob("*.txt"))
+REWRITE = "python -m pyredis_cluster.gossip.simulation.scenario --rewrite tests/scenarios/*.txt"
 SMALL = "cluster primaries=1 replicas=1\n----\na: primary of 0-16383 with configEpoch 1\nb: replica of a\n"
 
 
@@ -18,9 +19,7 @@ SMALL = "cluster primaries=1 replicas=1\n----\na: primary of 0-16383 with config
 def test_scenario(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# ")
-    assert play(text).splitlines() == text.splitlines(), (
-        "if that is as it should be: python -m pyredis_cluster.gossip.simulation.scenario --rewrite tests/scenarios/*.txt"
-    )
+    assert play(text).splitlines() == text.splitlines(), f"if that is right: {REWRITE}"
 
 
 def test_what_came_out_is_put_where_the_output_was(tmp_path: Path) -> None:
