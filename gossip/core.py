@@ -23,6 +23,7 @@ from .nodes import Address, Node, NodeRecord, unpack_record
 from .nodesconf import SavedState, dump
 from .replica_migration import ReplicaMigration
 from .roles import Roles
+from .roster import Roster
 from .rumors import EAGER_ALL_MAX, RumorMill, record_rumor
 from .slotmap import SlotMap
 from .stats import BusStats
@@ -81,6 +82,7 @@ class ClusterCore:
         self.last_vote_epoch = 0
         self.myself = Node(myself)
         self.nodes: dict[str, Node] = {myself.id: self.myself}
+        self.roster = Roster(self.nodes)
         self.failed: dict[str, Node] = {}
         self.digest = self.myself.digest
         self.slot_map = SlotMap(self.myself)
@@ -150,8 +152,7 @@ class ClusterCore:
         kind = message.kind
         if kind == Kind.PING:
             self.send(source, Kind.PONG, (message.body[0], source[0]))
-            if sender.id in self.detector.unanswered and sender.suspected:
-                self.detector.probe(sender)
+            self.detector.on_ping(sender)
         elif kind == Kind.PONG:
             self.detector.on_pong(sender, message)
             self.membership.compare_digest(sender, message.digest)
@@ -285,18 +286,20 @@ class ClusterCore:
 
     def _send_eagerly(self) -> None:
         for fanout, rumors in self.rumors.take_eager():
-            others = [node for node in self.nodes.values() if node is not self.myself and not node.failed]
-            targets = others if len(self.nodes) <= EAGER_ALL_MAX else self.sample(others, fanout)
-            for node in targets:
+            count = len(self.nodes) if len(self.nodes) <= EAGER_ALL_MAX else fanout
+            for node in self.roster.pick(self.rng, count, self._is_living_peer):
                 self.send_to(node, Kind.GOSSIP, (), rumors)
+
+    def _is_living_peer(self, node: Node) -> bool:
+        return node is not self.myself and not node.failed
 
     # Views
 
     def voters(self) -> list[Node]:
-        """voters() -> the members whose votes and reports count, alive or not."""
+        """voters() -> the members whose votes and reports count, alive or not; not the caller's to change."""
         if self.config.voters_primaries_only:
             return [node for node in self.nodes.values() if node.is_primary and node.owned]
-        return list(self.nodes.values())
+        return self.roster.members()
 
     def voter_ids(self) -> dict[str, Node]:
         if self.config.voters_primaries_only:
@@ -331,12 +334,14 @@ class ClusterCore:
     def add_node(self, record: NodeRecord) -> Node:
         node = Node(record, joined_at_ms=self.now_ms)
         self.nodes[record.id] = node
+        self.roster.changed()
         self.digest ^= node.digest
         self.slot_map.update(node, self.nodes.values())
         return node
 
     def remove_node(self, node: Node) -> None:
         del self.nodes[node.id]
+        self.roster.changed()
         self.failed.pop(node.id, None)
         self.digest ^= node.digest
         self.detector.forget(node)
@@ -410,6 +415,7 @@ class ClusterCore:
         self.myself.record = record
         self.digest ^= self.myself.digest
         self.nodes[record.id] = self.myself
+        self.roster.changed()
 
     def announce(self, node: Node, *, origin: bool) -> None:
         raw = bytes.fromhex(node.id)
@@ -440,8 +446,8 @@ class ClusterCore:
             self.failed[node.id] = node
         else:
             node.failed_at_ms = None
-            node.suspected = False
             self.failed.pop(node.id, None)
+        self.detector.forget(node)
         self.stats.failures += failed
 
     def _on_rumor(self, rumor: Rumor, sender: Node) -> None:
@@ -460,4 +466,4 @@ class ClusterCore:
         elif kind == RumorKind.FAIL:
             self.mark_failed(node, origin=False)
         elif kind == RumorKind.SUSPECT and node is not self.myself:
-            self.detector.on_suspicion(node)
+            self.detector.on_suspicion(node, rumor[3])

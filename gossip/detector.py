@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from .messages import Evidence, Kind, Message, RumorKind
 from .nodes import Address, Node
+from .rumors import EAGER_ALL_MAX
 
 if TYPE_CHECKING:
     from .core import ClusterCore
@@ -21,12 +23,18 @@ if TYPE_CHECKING:
 INDIRECT_PROBES = 3
 SUSPECT_PROBES_MAX = 8
 """Peers under suspicion that are probed again in each period, besides the regular one."""
+SUSPECT_SHARE_MIN = 0.5
+"""In a large cluster each suspect is probed again in this share of the periods. All members do that, and a host
+that was stopped finds their probes in a socket buffer of a few hundred datagrams when it goes on.
+"""
 CATCH_UP_PROBES_MAX = 32
 """Voters that an unconfirmed node probes in each period."""
 PENDING_MAX = 4096
-COLLECTORS = 16
-"""In a large cluster reports go to the subject's replicas and so many of its successors by id, who count
-them.
+REPORT_ALL_MAX = 16
+"""Up to so many other members, reports go to all of them, and one in doubt is probed by all."""
+COLLECTORS = 4
+"""In a larger cluster reports go to the subject's replicas, whom they concern, and to so many of its successors
+by id that are not suspects themselves. They count; a repetition finds others where these have died.
 """
 REPORT_REPEAT_MS = 250
 
@@ -39,7 +47,11 @@ class _Probe:
 
 
 class Detector:
-    """The detecting half of a ClusterCore; `unanswered` holds the members that owe an answer."""
+    """The detecting half of a ClusterCore.
+
+    `unanswered` holds the members that owe an answer, the longest silent first; `refused` those of them whose host
+    says that they are gone. Members marked FAIL are in neither.
+    """
 
     def __init__(self, core: ClusterCore, now_ms: float) -> None:
         self._core = core
@@ -47,7 +59,10 @@ class Detector:
         self._pending: dict[int, _Probe] = {}
         self._escalations: deque[tuple[float, int]] = deque()
         self._round: list[str] = []
+        self._relays: dict[str, list[int]] = {}
+        self._hearsay: set[str] = set()
         self.unanswered: dict[str, Node] = {}
+        self.refused: dict[str, Node] = {}
         self.next_probe_at_ms = now_ms + core.rng.random() * core.config.probe_period_ms
 
     def deadline_ms(self) -> float:
@@ -56,12 +71,30 @@ class Detector:
             self._escalations.popleft()
         if self._escalations:
             due = min(due, self._escalations[0][0])
-        for node in self.unanswered.values():
-            if not node.failed and node.unanswered_since_ms is not None:
-                fail_at = node.unanswered_since_ms + self._core.config.node_timeout_ms
-                if fail_at > self._core.now_ms:
-                    due = min(due, fail_at)
+        silent_at_ms = self.first_deadline_ms(self._core.config.node_timeout_ms)
+        if silent_at_ms is not None:
+            due = min(due, silent_at_ms)
         return due
+
+    def first_deadline_ms(self, silence_ms: float) -> float | None:
+        """first_deadline_ms(silence_ms) -> when the next member will have been silent for so long."""
+        for node in self.unanswered.values():
+            assert node.unanswered_since_ms is not None
+            due_ms = node.unanswered_since_ms + silence_ms
+            if due_ms > self._core.now_ms:
+                return due_ms
+        return None
+
+    def silent_for(self, silence_ms: float) -> list[Node]:
+        """silent_for(silence_ms) -> the members that have owed an answer for so long. O(what it returns)."""
+        limit_ms = self._core.now_ms - silence_ms
+        found = []
+        for node in self.unanswered.values():
+            assert node.unanswered_since_ms is not None
+            if node.unanswered_since_ms > limit_ms:
+                break
+            found.append(node)
+        return found
 
     def tick(self) -> None:
         now_ms = self._core.now_ms
@@ -72,7 +105,7 @@ class Detector:
             self.next_probe_at_ms = max(self.next_probe_at_ms + period_ms, now_ms + period_ms / 2)
             self._expire(now_ms)
             self._probe_round()
-        for node in list(self.unanswered.values()):
+        for node in [*self.refused.values(), *self.silent_for(self._core.config.node_timeout_ms)]:
             self._weigh(node)
 
     def shift_clocks(self, lag_ms: float) -> None:
@@ -96,7 +129,9 @@ class Detector:
         self._pending[sequence] = _Probe(node, now_ms, relay)
         while len(self._pending) > PENDING_MAX:
             del self._pending[next(iter(self._pending))]
-        if node.unanswered_since_ms is None:
+        if relay is not None:
+            self._relays.setdefault(node.id, []).append(sequence)
+        if node.unanswered_since_ms is None and not node.failed:
             node.unanswered_since_ms = now_ms
             self.unanswered[node.id] = node
             self._escalations.append((now_ms + self._core.config.probe_timeout_ms, sequence))
@@ -105,8 +140,13 @@ class Detector:
         self._core.send(address, Kind.PING, (sequence,))
 
     def forget(self, node: Node) -> None:
+        """Whatever was held against `node` is settled: it answered, was marked FAIL, came back, or is gone."""
         self.unanswered.pop(node.id, None)
+        self.refused.pop(node.id, None)
+        self._hearsay.discard(node.id)
         node.unanswered_since_ms = None
+        node.refused_at_ms = None
+        node.suspected = False
 
     def _expire(self, now_ms: float) -> None:
         horizon_ms = now_ms - self._core.config.node_timeout_ms
@@ -115,13 +155,14 @@ class Detector:
                 break
             del self._pending[sequence]
             self._core.stats.probes_unanswered += 1
+            if probe.relay is not None:
+                self._relays.pop(probe.subject.id, None)
 
     def _probe_round(self) -> None:
         core = self._core
         suspects = self._overdue()
-        for node in core.sample(suspects, SUSPECT_PROBES_MAX):
-            self.probe(node)
-        in_doubt = any(not node.failed for node in suspects) and len(core.nodes) <= COLLECTORS
+        self._probe_again(suspects)
+        in_doubt = bool(suspects) and len(core.nodes) <= REPORT_ALL_MAX
         if in_doubt or not core.health.confirmed:
             others = [
                 node for node in core.voters() if node.id not in self.unanswered and node is not core.myself
@@ -133,14 +174,31 @@ class Detector:
             if regular is not None and regular not in suspects:
                 self.probe(regular)
 
+    def _probe_again(self, suspects: list[Node]) -> None:
+        """Ask suspects and failed members once more: all the time in a small cluster, in turns in a large one.
+
+        What a member under suspicion receives from all the others then stays bounded, and so does, for each of
+        them, the cost of members that are gone for good.
+        """
+        core = self._core
+        share = REPORT_ALL_MAX / len(core.nodes)
+        if share >= 1:
+            again = core.sample(suspects + list(core.failed.values()), SUSPECT_PROBES_MAX)
+        else:
+            often = max(share, SUSPECT_SHARE_MIN)
+            again = [
+                node for node in core.sample(suspects, SUSPECT_PROBES_MAX) if core.rng.random() < often
+            ]
+            if core.failed and core.rng.random() < share * len(core.failed):
+                again += core.sample(list(core.failed.values()), 1)
+        for node in again:
+            self.probe(node)
+
     def _overdue(self) -> list[Node]:
         """The members whose answer is late enough for direct and indirect probes to have failed."""
-        limit_ms = self._core.now_ms - 2 * self._core.config.probe_timeout_ms
-        return [
-            node
-            for node in self.unanswered.values()
-            if node.suspected
-            or (node.unanswered_since_ms is not None and node.unanswered_since_ms <= limit_ms)
+        late = self.silent_for(2 * self._core.config.probe_timeout_ms)
+        return late + [
+            node for node in islice(self.unanswered.values(), len(late), None) if node.suspected
         ]
 
     def _next_in_round(self) -> Node | None:
@@ -164,13 +222,8 @@ class Detector:
             return
         since_ms = core.now_ms - subject.unanswered_since_ms
         timeout_ms = core.config.probe_timeout_ms
-        if since_ms < 1.5 * timeout_ms:
-            helpers = [
-                node
-                for node in core.nodes.values()
-                if node is not core.myself and node is not subject and node.id not in self.unanswered
-            ]
-            for helper in core.sample(helpers, INDIRECT_PROBES):
+        if since_ms < 1.5 * timeout_ms and subject.id not in self._hearsay:
+            for helper in core.roster.pick(core.rng, INDIRECT_PROBES, self._may_help):
                 if helper.address is not None:
                     core.send(helper.address, Kind.PING_REQ, (sequence, bytes.fromhex(subject.id)))
             self.probe(subject)
@@ -178,15 +231,20 @@ class Detector:
         else:
             self._suspect(subject, Evidence.SILENT)
 
+    def _may_help(self, node: Node) -> bool:
+        return node is not self._core.myself and node.id not in self.unanswered and not node.failed
+
     def _suspect(self, subject: Node, evidence: Evidence) -> None:
         if subject.suspected or subject.failed:
             return
         subject.suspected = True
         subject.suspected_at_ms = self._core.now_ms
         self._core.stats.suspicions += 1
+        members = len(self._core.nodes)
         raw = bytes.fromhex(subject.id)
         rumor = (int(RumorKind.SUSPECT), raw, subject.record.version, int(evidence))
-        self._core.rumors.tell(rumor, raw, len(self._core.nodes), origin=True)
+        origin = subject.id not in self._hearsay or members > EAGER_ALL_MAX
+        self._core.rumors.tell(rumor, raw, members, origin=origin)
 
     # What peers and the network say
 
@@ -214,7 +272,13 @@ class Detector:
         sequence, raw = message.body
         subject = self._core.nodes.get(raw.hex())
         if subject is not None and subject is not self._core.myself:
+            self._hearsay.add(subject.id)
             self.probe(subject, relay=(sender, sequence))
+
+    def on_ping(self, sender: Node) -> None:
+        """One held to be gone pings: ask it at once, and thereby tell it what is said of it."""
+        if sender.suspected or sender.failed:
+            self.probe(sender)
 
     def on_relay(self, message: Message) -> None:
         sequence, raw, answered = message.body
@@ -222,16 +286,20 @@ class Detector:
         if answered and probe is not None and probe.subject.id == raw.hex():
             self._answered(probe.subject)
 
-    def on_suspicion(self, subject: Node) -> None:
-        """Somebody suspects `subject`: look for ourselves, unless we just did."""
-        if subject.id in self.unanswered:
-            if subject.failed or subject.suspected:
-                return
-        elif (
-            subject.contact_at_ms is not None
-            and self._core.now_ms - subject.contact_at_ms < self._core.config.probe_timeout_ms / 4
-        ):
+    def on_suspicion(self, subject: Node, evidence: Evidence) -> None:
+        """Somebody suspects `subject`: look for ourselves, unless we do already or just did.
+
+        Only who finds the same passes it on, so a wrong suspicion dies with the few who were told first. Silence
+        is old news by the time it is told; a refusal is not.
+        """
+        if subject.failed or subject.id in self._hearsay:
             return
+        if subject.unanswered_since_ms is None and subject.contact_at_ms is not None:
+            config = self._core.config
+            fresh_ms = config.probe_period_ms if evidence == Evidence.SILENT else config.probe_timeout_ms / 4
+            if self._core.now_ms - subject.contact_at_ms < fresh_ms:
+                return
+        self._hearsay.add(subject.id)
         self.probe(subject)
 
     def on_refused(self, address: Address) -> None:
@@ -240,20 +308,17 @@ class Detector:
         That means death for a member this node has heard since it started; one that it has not
         may simply not have been started yet, and only its silence counts.
         """
-        for subject in self._core.nodes.values():
-            if subject.address == address and subject is not self._core.myself:
-                break
-        else:
-            return
-        if subject.heard_at_ms is None:
+        subject = self._core.roster.at(address)
+        if subject is None or subject is self._core.myself or subject.failed or subject.heard_at_ms is None:
             return
         if subject.unanswered_since_ms is None:
             self.probe(subject)
             return
         subject.refused_at_ms = self._core.now_ms
-        for sequence, probe in list(self._pending.items()):
-            if probe.subject is subject and probe.relay is not None:
-                del self._pending[sequence]
+        self.refused[subject.id] = subject
+        for sequence in self._relays.pop(subject.id, ()):
+            probe = self._pending.pop(sequence, None)
+            if probe is not None and probe.relay is not None:
                 self._relay(probe.relay[0], probe.relay[1], subject, answered=False)
         self._suspect(subject, Evidence.REFUSED)
         self._weigh(subject)
@@ -261,7 +326,7 @@ class Detector:
     def on_report(self, sender: Node, message: Message) -> None:
         raw, version, evidence = message.body
         subject = self._core.nodes.get(raw.hex())
-        if subject is None or subject is sender:
+        if subject is None or subject is sender or subject.failed:
             return
         if evidence == Evidence.CLEAR:
             if subject.reports.pop(sender.id, None):
@@ -312,6 +377,8 @@ class Detector:
         if subject.failed:
             return
         core = self._core
+        if len(subject.reports) + 1 < core.majority():
+            return
         count = self.report_count(subject)
         if self.evidence(subject) is not Evidence.CLEAR and core.myself.id in core.voter_ids():
             count += 1
@@ -319,12 +386,9 @@ class Detector:
             core.mark_failed(subject, origin=True)
 
     def _answered(self, node: Node) -> None:
-        self.unanswered.pop(node.id, None)
-        node.unanswered_since_ms = None
-        node.refused_at_ms = None
-        self._core.stats.suspicions_refuted += node.suspected and not node.failed
-        node.suspected = False
+        self._core.stats.suspicions_refuted += node.suspected
         node.suspected_at_ms = None
+        self.forget(node)
         if node.reported_at_ms is not None:
             node.reported_at_ms = None
             self._report(node, Evidence.CLEAR)
@@ -336,13 +400,14 @@ class Detector:
 
     def _collectors(self, subject: Node) -> list[Node]:
         core = self._core
-        others = [node for node in core.nodes.values() if node is not core.myself and node is not subject]
-        if len(others) <= COLLECTORS:
-            return others
-        others.sort(key=lambda node: (node.id < subject.id, node.id))
-        replicas = [node for node in others if node.primary_id == subject.id]
-        successors = [node for node in others if not node.failed and node not in replicas]
-        return replicas + successors[:COLLECTORS]
+        others = (node for node in core.roster.successors(subject.id) if node is not core.myself)
+        if len(core.nodes) - 2 <= REPORT_ALL_MAX:
+            return list(others)
+        replicas = [node for node in core.roster.members() if node.primary_id == subject.id]
+        living = (
+            node for node in others if not (node.failed or node.suspected) and node.primary_id != subject.id
+        )
+        return [node for node in replicas if node is not core.myself] + list(islice(living, COLLECTORS))
 
     def _relay(self, requester: Node, sequence: int, subject: Node, *, answered: bool) -> None:
         self._core.send_to(requester, Kind.RELAY, (sequence, bytes.fromhex(subject.id), answered))

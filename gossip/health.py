@@ -45,11 +45,9 @@ class Health:
         due = []
         if self._in_reach_since_ms is not None:
             due.append(self._in_reach_since_ms + core.config.rejoin_delay_ms)
-        for node in core.detector.unanswered.values():
-            if node.unanswered_since_ms is not None and not node.failed:
-                silent_at = node.unanswered_since_ms + core.config.quorum_timeout_ms
-                if silent_at > core.now_ms:
-                    due.append(silent_at)
+        silent_at_ms = core.detector.first_deadline_ms(core.config.quorum_timeout_ms)
+        if silent_at_ms is not None:
+            due.append(silent_at_ms)
         return min(due, default=None)
 
     def update(self) -> None:
@@ -82,15 +80,16 @@ class Health:
 
     def _unreachable_voters(self) -> int:
         core = self._core
-        limit_ms = core.now_ms - core.config.quorum_timeout_ms
+        detector = core.detector
+        silent = [
+            node
+            for node in detector.silent_for(core.config.quorum_timeout_ms)
+            if node.refused_at_ms is None
+        ]
+        if not core.config.voters_primaries_only:
+            return len(core.failed) + len(detector.refused) + len(silent)
         voters = core.voter_ids()
-        count = sum(node.id in voters for node in core.failed.values())
-        for node in core.detector.unanswered.values():
-            if node.failed or node.id not in voters or node.unanswered_since_ms is None:
-                continue
-            if node.unanswered_since_ms <= limit_ms or node.refused_at_ms is not None:
-                count += 1
-        return count
+        return sum(node.id in voters for node in (*core.failed.values(), *detector.refused.values(), *silent))
 
     def _try_to_confirm(self) -> None:
         core = self._core
