@@ -206,9 +206,11 @@ def promote_without_majority(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broken_core_is_caught(
     mutation: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    faults = Faults(loss=0.1, slow=0.1, crashes=20, partitions=40, isolations=20)
+
     def run_seeds() -> None:
         for seed in range(30):
-            simulation = Simulation(seed, 6, 2, ClusterConfig(), Faults(loss=0.1, slow=0.1, crashes=30))
+            simulation = Simulation(seed, 6, 2, ClusterConfig(), faults)
             simulation.create()
             simulation.endure(MINUTE_MS)
 
