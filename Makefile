@@ -5,7 +5,7 @@ PACKAGE_LINKS := build/typing/pyredis_cluster
 
 .PHONY: cluster stop test check bench clean
 
-$(BIN)/.installed: pyproject.toml
+$(BIN)/.installed: pyproject.toml $(wildcard node/native/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
@@ -36,4 +36,4 @@ bench: $(BIN)/.installed
 	$(BIN)/python -m pyredis_cluster.bench --output docs $(addprefix --section ,$(SECTIONS)) $(ARGS)
 
 clean:
-	rm -rf build dist $(VENV) *.egg-info
+	rm -rf build dist $(VENV) *.egg-info node/*.so

@@ -106,7 +106,7 @@ class Bus:
         self._first_write = FirstWrite(server.journal, self.now_ms)
         self.core = ClusterCore(self._cluster_config, record, server.rng, self.now_ms(), self, saved)
         self.router = ClusterRouter(server, self.core)
-        server.dispatcher.router = self.router
+        server.dispatcher.route(self.router)
         server.reactor.update_clock = self._update_clock
         self._announce()
         for name in _WATCHED:

@@ -144,6 +144,11 @@ class Command:
     is_write: bool = False
     single_key: int = 0
     """The position of the only key, 0 if there is none, or not always exactly one."""
+    key_first: int = 0
+    """Where its keys begin if they are a plain range of the arguments, else 0."""
+    key_last: int = 0
+    key_step: int = 0
+    """As in KeySpec."""
     args_min: int = 0
     args_max: int = 0
     """How many arguments, the name included, the arity allows; args_max is huge if it is open."""
@@ -172,6 +177,8 @@ class Command:
             spec = specs[0]
             if spec.keyword is None and spec.keynum is None and spec.last == 0 and spec.index < self.args_min:
                 self.single_key = spec.index
+            if spec.keyword is None and spec.keynum is None and spec.limit == 0:
+                self.key_first, self.key_last, self.key_step = spec.index, spec.last, spec.step
 
     @property
     def full_name(self) -> str:

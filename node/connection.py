@@ -8,6 +8,7 @@ read before the queue has had its turn.
 from __future__ import annotations
 
 import logging
+import os
 import select
 import socket
 from collections import deque
@@ -56,8 +57,10 @@ class Connection:
 
     __slots__ = (
         "client",
+        "clock",
         "close_after_reply",
         "closed",
+        "dispatcher",
         "fd",
         "kind",
         "over_soft_since_ms",
@@ -68,6 +71,7 @@ class Connection:
         "server",
         "slice_commands",
         "sock",
+        "stats",
         "watching",
         "writing",
     )  # fmt: skip
@@ -75,6 +79,9 @@ class Connection:
     def __init__(self, server: Server, sock: socket.socket, identifier: int) -> None:
         self.server = server
         self.reactor = server.reactor
+        self.dispatcher = server.dispatcher
+        self.clock = server.clock
+        self.stats = server.stats
         self.sock = sock
         self.fd = sock.fileno()
         self.parser = RequestParser(server.config.proto_max_bulk_len)
@@ -106,21 +113,25 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self.close(f"read error: {error.strerror}")
+            self._read_failed(error.errno)
             return
         if not data:
             self._read_end()
             return
-        client.last_interaction_ms = self.server.clock.now_ms
-        stats = self.server.stats
-        stats.net_input_bytes += len(data)
+        self._received(parser.feed(data), len(data))
+
+    def _received(self, commands: list[list[bytes]], size_bytes: int) -> None:
+        """The commands that `size_bytes` of input completed."""
+        client, parser = self.client, self.parser
+        client.last_interaction_ms = self.clock.now_ms
+        stats = self.stats
+        stats.net_input_bytes += size_bytes
         stats.reads_processed += 1
-        commands = parser.feed(data)
         if commands:
             if client.guard & GUARD_PARKED:
-                self._enqueue(commands, len(data))
+                self._enqueue(commands, size_bytes)
             elif (done := self._run(commands)) < len(commands):
-                self._enqueue(commands[done:], 0)
+                self._left(commands[done:])
         if parser.error is not None:
             self._broken()
         elif parser.pending_bytes > self.server.config.client_query_buffer_limit:
@@ -129,6 +140,9 @@ class Connection:
             self.close("query buffer limit")
         if (client.out or self.close_after_reply) and not self.closed:
             self.reactor.schedule(self)
+
+    def _read_failed(self, number: int | None) -> None:
+        self.close(f"read error: {os.strerror(number or 0)}")
 
     def _read_end(self) -> None:
         """The peer sends no more; what it asked for it still gets, if it is there to take it."""
@@ -142,7 +156,7 @@ class Connection:
     def _run(self, commands: list[list[bytes]]) -> int:
         """How many of them were run: until the client is parked or closing, or its turn ends."""
         client = self.client
-        run = self.server.dispatcher.run
+        run = self.dispatcher.run
         count = len(commands)
         if count == 1:
             return run(client, commands)
@@ -161,6 +175,10 @@ class Connection:
             elif size < SLICE_COMMANDS_MAX:
                 self.slice_commands = min(2 * size, SLICE_COMMANDS_MAX)
         return done
+
+    def _left(self, commands: list[list[bytes]]) -> None:
+        """What was parsed and not run in this turn."""
+        self._enqueue(commands, 0)
 
     def _enqueue(self, commands: list[list[bytes]], size_bytes: int) -> None:
         client = self.client
@@ -236,15 +254,22 @@ class Connection:
         """flush() sends what the socket takes; the rest waits for WRITABLE, within the class's limits."""
         if self.closed:
             return
-        out = self.client.out
         try:
-            sent = self.sock.send(out)
+            sent = self.sock.send(self.client.out)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
-            self.close(f"write error: {error.strerror}")
+            self._write_failed(error.errno)
             return
-        self.server.stats.net_output_bytes += sent
+        self._sent(sent)
+
+    def _write_failed(self, number: int | None) -> None:
+        self.close(f"write error: {os.strerror(number or 0)}")
+
+    def _sent(self, sent: int) -> None:
+        """So many bytes of the output are gone."""
+        out = self.client.out
+        self.stats.net_output_bytes += sent
         if sent == len(out):
             out.clear()
             if self.writing:

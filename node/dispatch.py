@@ -58,16 +58,41 @@ NO_MULTI = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
 class Dispatcher:
     """Runs commands. `gates` is the union of the bits that `close_gate` closed; 0 in the normal state."""
 
+    __slots__ = (
+        "_checks",
+        "_effects",
+        "by_name",
+        "commands_processed",
+        "errors",
+        "gates",
+        "journal",
+        "keyspace",
+        "router",
+        "served",
+        "server",
+        "table",
+    )
+
     def __init__(self, server: Server, table: CommandTable) -> None:
         self.server = server
+        self.keyspace = server.keyspace
+        self.journal = server.journal
         self.table = table
+        self.by_name = table.by_name
         self.gates = 0
         self.router: Router | None = None
+        self.served: bytearray | None = None
+        """The router's flags."""
         self.commands_processed = 0
         self.errors: dict[str, int] = {}
         """Error replies by code, for INFO errorstats."""
         self._checks: dict[str, tuple[int, int, GateCheck]] = {}
         self._effects: list[tuple[int, list[bytes]]] | None = None
+
+    def route(self, router: Router) -> None:
+        """route(router): from now on a command runs only where the router allows it."""
+        self.router = router
+        self.served = router.served
 
     # -- gates
 
@@ -99,12 +124,11 @@ class Dispatcher:
         Replies are appended to `client.out`. Equal commands in a row are counted and timed together: their
         statistics are up to date when another command begins.
         """
-        keyspace = self.server.keyspace
-        journal = self.server.journal
-        table = self.table.by_name
+        keyspace = self.keyspace
+        journal = self.journal
+        table = self.by_name
         out = client.out
-        router = self.router
-        served = router.served if router is not None else None
+        served = self.served
         before = keyspace.dirty
         timed: Command | None = None
         done = counted = 0
@@ -137,12 +161,8 @@ class Dispatcher:
                     client.command = timed = command
                 try:
                     reply = command.function(client, args)
-                except CommandError as error:
-                    client.propagated = None
-                    reply = self.failed(command, error)
-                except Exception:
-                    client.propagated = None
-                    reply = self._crashed(command, args)
+                except Exception as error:
+                    reply = self._raised(client, command, args, error)
             done += 1
             if keyspace.dirty != before:
                 if timed is not None and (journal.active or keyspace.ready or client.propagated is not None):
@@ -261,10 +281,8 @@ class Dispatcher:
         """execute(client, command, args) -> the reply of an admitted command; errors become error replies."""
         try:
             return command.function(client, args)
-        except CommandError as error:
-            return self.failed(command, error)
-        except Exception:
-            return self._crashed(command, args)
+        except Exception as error:
+            return self._raised(client, command, args, error)
 
     def call(self, client: Client, command: Command, args: list[bytes]) -> bytes:
         """call(client, command, args) -> the reply; with statistics and the journal, without admission.
@@ -317,10 +335,13 @@ class Dispatcher:
         self.errors[error.code] = self.errors.get(error.code, 0) + 1
         return error.encode()
 
-    def _crashed(self, command: Command, args: list[bytes]) -> bytes:
-        """A bug in a command function: logged with its traceback, answered, and the server lives on."""
-        log.exception("Command %s with %d arguments raised", command.full_name, len(args) - 1)
-        return self.failed(command, CommandError("internal error, see the server's log"))
+    def _raised(self, client: Client, command: Command, args: list[bytes], error: Exception) -> bytes:
+        """The reply to what a command's function raised; a bug is logged with its traceback, and the node lives on."""
+        client.propagated = None
+        if not isinstance(error, CommandError):
+            log.error("Command %s with %d arguments raised", command.full_name, len(args) - 1, exc_info=error)
+            error = CommandError("internal error, see the server's log")
+        return self.failed(command, error)
 
 
 def _discard(client: Client, error: CommandError) -> CommandError:

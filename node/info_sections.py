@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .client_info import client_type, memory_bytes, query_bytes
 from .command_docs import subcommands_of
+from .data_plane import NAME as DATA_PLANE
 from .process import human_bytes, resident_bytes, system_memory_bytes
 from .version import REDIS_VERSION
 
@@ -54,6 +55,7 @@ def server_fields(server: Server) -> Fields:
         "hz": config.hz,
         "configured_hz": config.hz,
         "lru_clock": server.clock.now_ms // 1000 & LRU_CLOCK_MASK,
+        "data_plane": DATA_PLANE,
         "executable": os.path.abspath(sys.argv[0]),
         "config_file": config.path or "",
         "io_threads_active": 0,

@@ -25,6 +25,8 @@ class Subscriber(Protocol):
 class Journal:
     """append(database, args) for each effective command; `offset` is in bytes of the encoded stream."""
 
+    __slots__ = ("_frozen", "active", "database", "offset", "subscribers")
+
     def __init__(self) -> None:
         self.offset = 0
         self.database = -1

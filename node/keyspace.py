@@ -96,6 +96,21 @@ class Watch:
 class Keyspace:
     """All databases of a node, and what they share: clock, change counter, expiry policy, listeners."""
 
+    __slots__ = (
+        "clock",
+        "databases",
+        "dirty",
+        "expired_keys",
+        "expiring_here",
+        "expiry_policy",
+        "free_later",
+        "hits",
+        "misses",
+        "on_expired",
+        "ready",
+        "rng",
+    )
+
     def __init__(self, database_count: int, clock: Clock, rng: Random) -> None:
         self.clock = clock
         self.rng = rng

@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
 import hiredis
 from pyredis_cluster.client.resp import encode_command
 
+from .data_plane import native
 from .errors import ProtocolError
 from .quoting import split_args
+
+parse_whole: Callable[[bytes, int], tuple[list[list[bytes]], int]] | None = None if native is None else native.parse
+"""parse_whole(data, bulk_max_bytes) -> (commands, end): those that are whole from the start on; it takes no more
+than the strict parser does."""
 
 INLINE_MAX_BYTES = 64 * 1024
 MULTIBULK_MAX_ARGUMENTS = (1 << 31) - 1
@@ -80,6 +86,9 @@ class RequestParser:
         if self._remaining or self._buffer or not self.authenticated:
             return self._feed_strict(data, may_hand_over=self.authenticated)
         if data[0] == _ARRAY_MARK:
+            if parse_whole is not None:
+                whole, end = parse_whole(data, self.bulk_max_bytes)
+                return whole + self._feed_strict(data[end:], may_hand_over=False) if end < len(data) else whole
             if len(data) <= LONE_COMMAND_MAX_BYTES and data.find(b"\n*") < 0:
                 # What splitting gives is the command if its encoding is the chunk: a third of hiredis's time.
                 args = data.split(b"\r\n")[2::2]

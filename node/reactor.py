@@ -102,6 +102,18 @@ class _Leftovers:
 class Reactor:
     """add/modify/remove descriptors; `run()` until cancelled."""
 
+    __slots__ = (
+        "_epoll",
+        "_handlers",
+        "_leftovers",
+        "_pending",
+        "_working",
+        "before_send",
+        "busy_ns",
+        "cycles",
+        "update_clock",
+    )
+
     def __init__(self, update_clock: Callable[[], int]) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}

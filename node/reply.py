@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import copysign
 
+from .data_plane import native
+
 OK = b"+OK\r\n"
 PONG = b"+PONG\r\n"
 QUEUED = b"+QUEUED\r\n"
@@ -58,6 +60,10 @@ def bulk_array(values: Sequence[bytes | bytearray]) -> bytes:
         (length,) = lengths
         return b"*%d\r\n$%d\r\n%b\r\n" % (count, length, (b"\r\n$%d\r\n" % length).join(values))
     return b"*%d\r\n%b" % (len(values), b"".join([b"$%d\r\n%b\r\n" % (len(v), v) for v in values]))
+
+
+if native is not None:
+    integer, bulk, bulk_array = native.integer, native.bulk, native.bulk_array
 
 
 def format_double(value: float) -> bytes:

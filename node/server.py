@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import count
 from random import Random
 from time import perf_counter_ns
@@ -22,12 +22,14 @@ from .blocking import Blocking
 from .client import GUARD_REPLICA, Client
 from .clock import Clock
 from .cluster import Cluster
-from .command import GATE_ANY, CommandTable, discover
+from .command import GATE_ANY, Command, CommandTable, discover
 from .config import Config, ConfigFileError
 from .config_kinds import ConfigError
 from .connection import Connection
+from .data_plane import NAME, bind
 from .dispatch import Dispatcher
 from .errors import CommandError
+from .expiry import ExpiryIndex
 from .info import Info
 from .internal_errors import contained, supervised
 from .journal import Journal
@@ -36,6 +38,7 @@ from .listeners import ListenError, Listeners
 from .migrate_links import MigrateLinks
 from .migration.migrations import Migrations
 from .oom_score import PRIMARY, OomScore
+from .parser import RequestParser
 from .pausing import Pauses
 from .persistence.errors import LoadError
 from .persistence.persistence import Persistence
@@ -54,7 +57,7 @@ _PAUSE_RANK = 90
 
 @dataclass(slots=True)
 class Stats:
-    """Counters of INFO's stats section that no other part keeps. CONFIG RESETSTAT makes a new one."""
+    """Counters of INFO's stats section that no other part keeps."""
 
     connections_received: int = 0
     connections_rejected: int = 0
@@ -65,6 +68,27 @@ class Stats:
     reads_processed: int = 0
     output_limit_disconnections: int = 0
     query_limit_disconnections: int = 0
+
+    def reset(self) -> None:
+        """reset(): CONFIG RESETSTAT; all count from 0 again."""
+        for counter in fields(self):
+            setattr(self, counter.name, 0)
+
+
+bind(
+    Client,
+    Clock,
+    Command,
+    Connection,
+    Database,
+    Dispatcher,
+    ExpiryIndex,
+    Journal,
+    Keyspace,
+    Reactor,
+    RequestParser,
+    Stats,
+)
 
 
 class Server:
@@ -204,7 +228,7 @@ class Server:
 
     def reset_stats(self) -> None:
         """reset_stats(): CONFIG RESETSTAT; the counters of `stats` start anew."""
-        self.stats = Stats()
+        self.stats.reset()
         self.reclaimer.lazy_free.freed = 0
 
     def _rebind(self, refusal: str) -> None:
@@ -275,6 +299,7 @@ class Server:
         self.listeners.open()
         mode = "cluster" if self.config.cluster_enabled else "standalone"
         log.info("Running in %s mode on port %d, PID: %d", mode, self.config.port, os.getpid())
+        log.info("The data plane is %s", "compiled (C)" if NAME == "c" else "plain Python")
         log.info("Server initialized")
         try:
             async with trio.open_nursery() as nursery:

@@ -110,7 +110,7 @@ def test_a_chain_of_moves_runs_to_its_end(node: Node) -> None:
 
 def test_what_a_round_does_not_serve_is_served_in_the_next(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     later: list[object] = []
-    monkeypatch.setattr(node.server.reactor, "continue_later", later.append)
+    monkeypatch.setattr(type(node.server.reactor), "continue_later", lambda _, handler: later.append(handler))
     keys = [b"k%d" % number for number in range(2 * SERVE_ROUNDS_MAX + 1)]  # EXEC serves twice
     park(node, b"BLPOP", *keys[:-1], b"0")
     last = park(node, b"BLPOP", keys[-1], b"0")

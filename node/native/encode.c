@@ -1,0 +1,125 @@
+/* Replies: the constructors of node/reply.py that formatting in Python makes dear. */
+
+#include "native.h"
+#include <string.h>
+
+#define NUMBER_MAX_BYTES 24 /* a marker, a 64-bit integer with its sign, and \r\n */
+
+/* Write `:-12\r\n` or `$5\r\n`; how many bytes that were. */
+static inline Py_ssize_t put_number(char *at, char mark, long long number) {
+    char digits[NUMBER_MAX_BYTES];
+    char *p = digits + sizeof digits;
+    unsigned long long rest = number < 0 ? 0ULL - (unsigned long long)number : (unsigned long long)number;
+    char *start = at;
+    do {
+        *--p = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    *at++ = mark;
+    if (number < 0) {
+        *at++ = '-';
+    }
+    size_t count = (size_t)(digits + sizeof digits - p);
+    memcpy(at, p, count);
+    at += count;
+    *at++ = '\r';
+    *at++ = '\n';
+    return at - start;
+}
+
+/* The content of bytes or a bytearray; NULL with TypeError for anything else. */
+static inline const char *content(PyObject *value, Py_ssize_t *size) {
+    if (PyBytes_CheckExact(value)) {
+        *size = PyBytes_GET_SIZE(value);
+        return PyBytes_AS_STRING(value);
+    }
+    if (PyByteArray_CheckExact(value)) {
+        *size = PyByteArray_GET_SIZE(value);
+        return PyByteArray_AS_STRING(value);
+    }
+    PyErr_Format(PyExc_TypeError, "bytes are needed, not %s", Py_TYPE(value)->tp_name);
+    return NULL;
+}
+
+static PyObject *integer(PyObject *module, PyObject *number) {
+    long long value = PyLong_AsLongLong(number);
+    if (value == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    char text[NUMBER_MAX_BYTES];
+    return PyBytes_FromStringAndSize(text, put_number(text, ':', value));
+}
+
+static PyObject *bulk(PyObject *module, PyObject *value) {
+    Py_ssize_t size;
+    const char *data = content(value, &size);
+    if (data == NULL) {
+        return NULL;
+    }
+    char head[NUMBER_MAX_BYTES];
+    Py_ssize_t head_size = put_number(head, '$', size);
+    PyObject *reply = PyBytes_FromStringAndSize(NULL, head_size + size + 2);
+    if (reply == NULL) {
+        return NULL;
+    }
+    char *at = PyBytes_AS_STRING(reply);
+    memcpy(at, head, (size_t)head_size);
+    memcpy(at + head_size, data, (size_t)size);
+    memcpy(at + head_size + size, "\r\n", 2);
+    return reply;
+}
+
+static inline int decimal_digits(Py_ssize_t number) {
+    int digits = 1;
+    while (number >= 10) {
+        number /= 10;
+        digits++;
+    }
+    return digits;
+}
+
+static PyObject *bulk_array(PyObject *module, PyObject *values) {
+    PyObject *items = PySequence_Fast(values, "a sequence of bytes is needed");
+    if (items == NULL) {
+        return NULL;
+    }
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(items);
+    PyObject **item = PySequence_Fast_ITEMS(items);
+    PyObject *reply = NULL;
+    Py_ssize_t total = 1 + decimal_digits(count) + 2;
+    Py_ssize_t size = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (content(item[i], &size) == NULL) {
+            goto done;
+        }
+        if (size > PY_SSIZE_T_MAX - NUMBER_MAX_BYTES - 2 - total) {
+            PyErr_NoMemory();
+            goto done;
+        }
+        total += 1 + decimal_digits(size) + 2 + size + 2;
+    }
+    reply = PyBytes_FromStringAndSize(NULL, total);
+    if (reply == NULL) {
+        goto done;
+    }
+    char *at = PyBytes_AS_STRING(reply);
+    at += put_number(at, '*', count);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const char *data = content(item[i], &size);
+        at += put_number(at, '$', size);
+        memcpy(at, data, (size_t)size);
+        at += size;
+        *at++ = '\r';
+        *at++ = '\n';
+    }
+done:
+    Py_DECREF(items);
+    return reply;
+}
+
+PyMethodDef native_encode_functions[] = {
+    {"integer", integer, METH_O, "integer(7) -> b\":7\\r\\n\"."},
+    {"bulk", bulk, METH_O, "bulk(b\"ab\") -> b\"$2\\r\\nab\\r\\n\"."},
+    {"bulk_array", bulk_array, METH_O, "bulk_array([b\"a\", b\"b\"]) -> an array of bulk strings; no nulls in it."},
+    {NULL},
+};

@@ -1,0 +1,112 @@
+/* What the C files of the data plane share: how they read slots of the Python classes, and each other's functions.
+
+   The law of this directory: a C function stands in for a Python method and does its plainest case alone.
+   Whatever is unusual goes to the Python method that it stands in for, before anything has been changed.
+   No command's logic lives here, and no state but what `native_bind` was given and caches of pure functions. */
+
+#ifndef PYREDIS_NATIVE_H
+#define PYREDIS_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+
+#define SLOT_COUNT 16384
+
+/* The slots (`__slots__`) of the Python classes that C reads or writes. Their places are looked up once, when a
+   class is bound; from then on a slot costs what a field of a struct costs. */
+#define CLIENT_SLOTS(X) \
+    X(command) X(guard) X(last_command) X(last_interaction_ms) X(out) X(parked) X(propagated) X(replica) X(running)
+#define CLOCK_SLOTS(X) X(now_ms)
+#define COMMAND_SLOTS(X) \
+    X(args_max) X(args_min) X(calls) X(function) X(gates) X(key_first) X(key_last) X(key_step) X(nanoseconds) \
+    X(single_key) X(subcommands)
+#define CONNECTION_SLOTS(X) \
+    X(client) X(clock) X(close_after_reply) X(closed) X(dispatcher) X(fd) X(parser) X(queued) X(reactor) X(stats) \
+    X(writing)
+#define DATABASE_SLOTS(X) X(blocked) X(expires) X(keyspace) X(size) X(slots) X(watched)
+#define DISPATCHER_SLOTS(X) X(by_name) X(commands_processed) X(gates) X(journal) X(keyspace) X(served)
+#define EXPIRY_SLOTS(X) X(_when) X(count)
+#define JOURNAL_SLOTS(X) X(active)
+#define KEYSPACE_SLOTS(X) X(dirty) X(hits) X(misses) X(ready)
+#define PARSER_SLOTS(X) X(_buffer) X(_remaining) X(authenticated) X(bulk_max_bytes)
+#define REACTOR_SLOTS(X) X(_pending) X(_working)
+#define STATS_SLOTS(X) X(net_input_bytes) X(net_output_bytes) X(reads_processed)
+
+#define EACH_CLASS(X) \
+    X(Client, client, CLIENT_SLOTS) \
+    X(Clock, clock, CLOCK_SLOTS) \
+    X(Command, command, COMMAND_SLOTS) \
+    X(Connection, connection, CONNECTION_SLOTS) \
+    X(Database, database, DATABASE_SLOTS) \
+    X(Dispatcher, dispatcher, DISPATCHER_SLOTS) \
+    X(ExpiryIndex, expiry, EXPIRY_SLOTS) \
+    X(Journal, journal, JOURNAL_SLOTS) \
+    X(Keyspace, keyspace, KEYSPACE_SLOTS) \
+    X(RequestParser, parser, PARSER_SLOTS) \
+    X(Reactor, reactor, REACTOR_SLOTS) \
+    X(Stats, stats, STATS_SLOTS)
+
+#define DECLARE_OFFSET(name) Py_ssize_t name;
+#define DECLARE_LAYOUT(class_name, name, slots) \
+    struct name##_layout { PyTypeObject *type; slots(DECLARE_OFFSET) }; \
+    extern struct name##_layout name##_layout;
+EACH_CLASS(DECLARE_LAYOUT)
+
+/* FIELD(object, client, guard): the slot `guard` of a Client as an lvalue; NULL while it was never set. */
+#define FIELD(object, name, slot) (*(PyObject **)((char *)(object) + name##_layout.slot))
+#define IS(object, name) ((object) != NULL && Py_TYPE(object) == name##_layout.type)
+
+/* A method that C stands in for: `original` is the Python function. */
+typedef struct {
+    PyMethodDef definition;
+    PyTypeObject **type;
+    PyObject *original;
+} StandIn;
+
+/* Whether an int is 0; false for anything that is no int. */
+static inline bool is_zero(PyObject *number) {
+    return number != NULL && PyLong_CheckExact(number) && Py_SIZE(number) == 0;
+}
+
+/* Replace a slot's object by a new reference. */
+static inline void store(PyObject **slot, PyObject *value) {
+    PyObject *before = *slot;
+    *slot = value;
+    Py_XDECREF(before);
+}
+
+/* Add to the int in a slot; -1 with an exception where there is none. */
+int native_add(PyObject **slot, long long change);
+
+/* The Python methods that C calls, as interned names: `name__admit`. */
+#define EACH_NAME(X) \
+    X(_admit) X(_changed) X(_left) X(_raised) X(_read_end) X(_read_failed) X(_received) X(_run) X(_sent) \
+    X(_write_failed) X(feed) X(schedule)
+#define DECLARE_NAME(name) extern PyObject *name_##name;
+EACH_NAME(DECLARE_NAME)
+
+/* self.name(first, second), where a NULL ends the arguments early. */
+PyObject *native_call(PyObject *self, PyObject *name, PyObject *first, PyObject *second);
+
+/* Call the Python method that a stand-in replaced. */
+PyObject *native_original(StandIn *method, PyObject *const *args, Py_ssize_t count);
+
+/* The hash slot of a key (bytes). */
+unsigned native_key_slot(PyObject *key);
+
+/* Parse whole commands of bulk strings; appends lists of bytes to `commands`. Returns where the last one ends, or -1
+   with an exception. */
+Py_ssize_t native_parse(const char *data, Py_ssize_t size, Py_ssize_t bulk_max, PyObject *commands);
+
+/* Dispatcher.run; -1 with an exception. */
+Py_ssize_t native_run(PyObject *dispatcher, PyObject *client, PyObject *commands);
+
+extern StandIn native_database_methods[];
+extern StandIn native_dispatch_methods[];
+extern StandIn native_connection_methods[];
+extern PyMethodDef native_encode_functions[];
+extern PyMethodDef native_parse_functions[];
+extern PyMethodDef native_slot_functions[];
+
+#endif

@@ -1,0 +1,123 @@
+/* The request parser's plain case: whole commands of bulk strings, from a command boundary on.
+
+   It takes what the strict parser (node/parser.py) would take, and less: where a command is incomplete, or anything
+   is not in its canonical form, it stops before that command. The strict parser goes on there, and says what is wrong. */
+
+#include "native.h"
+#include <string.h>
+
+/* The strict parser reads counts of more digits, without a list of that length made in advance. */
+#define COUNT_DIGITS_MAX 4
+#define LENGTH_DIGITS_MAX 10
+#define BULK_MIN_BYTES 6 /* `$0\r\n\r\n` */
+
+/* An argument that is the same as the one before it at its place is that object: names and keys of pipelines. */
+#define SHARED_MAX_BYTES 64
+
+/* A canonical decimal and the line's end, e.g. `12\r\n`; the number, with `*at` behind it, or -1. */
+static inline Py_ssize_t header(const char **at, const char *end, int digits_max) {
+    const char *p = *at;
+    Py_ssize_t number = 0;
+    int digits = 0;
+    while (p < end && *p >= '0' && *p <= '9') {
+        if (++digits > digits_max) {
+            return -1;
+        }
+        number = number * 10 + (*p++ - '0');
+    }
+    if (digits == 0 || (digits > 1 && **at == '0') || end - p < 2 || p[0] != '\r' || p[1] != '\n') {
+        return -1;
+    }
+    *at = p + 2;
+    return number;
+}
+
+static inline PyObject *argument(const char *data, Py_ssize_t size, PyObject *previous, Py_ssize_t place) {
+    if (previous != NULL && size <= SHARED_MAX_BYTES && place < PyList_GET_SIZE(previous)) {
+        PyObject *same = PyList_GET_ITEM(previous, place);
+        if (PyBytes_GET_SIZE(same) == size && memcmp(PyBytes_AS_STRING(same), data, (size_t)size) == 0) {
+            Py_INCREF(same);
+            return same;
+        }
+    }
+    return PyBytes_FromStringAndSize(data, size);
+}
+
+/* One command at `*at`: its arguments; or NULL where it is not for us, or with an exception. */
+static PyObject *command(const char **at, const char *end, Py_ssize_t bulk_max, PyObject *previous) {
+    const char *p = *at;
+    if (*p++ != '*') {
+        return NULL;
+    }
+    Py_ssize_t count = header(&p, end, COUNT_DIGITS_MAX);
+    if (count <= 0 || count * BULK_MIN_BYTES > end - p) {
+        return NULL;
+    }
+    PyObject *args = PyList_New(count);
+    if (args == NULL) {
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_ssize_t size = p < end && *p++ == '$' ? header(&p, end, LENGTH_DIGITS_MAX) : -1;
+        if (size < 0 || size > bulk_max || size + 2 > end - p) {
+            Py_DECREF(args);
+            return NULL;
+        }
+        PyObject *value = argument(p, size, previous, i);
+        if (value == NULL) {
+            Py_DECREF(args);
+            return NULL;
+        }
+        PyList_SET_ITEM(args, i, value);
+        p += size + 2;
+    }
+    *at = p;
+    return args;
+}
+
+Py_ssize_t native_parse(const char *data, Py_ssize_t size, Py_ssize_t bulk_max, PyObject *commands) {
+    const char *at = data;
+    const char *end = data + size;
+    PyObject *previous = NULL; /* borrowed from `commands` */
+    while (at < end) {
+        PyObject *args = command(&at, end, bulk_max, previous);
+        if (args == NULL) {
+            if (PyErr_Occurred()) {
+                return -1;
+            }
+            break;
+        }
+        int failed = PyList_Append(commands, args);
+        Py_DECREF(args);
+        if (failed < 0) {
+            return -1;
+        }
+        previous = args;
+    }
+    return at - data;
+}
+
+static PyObject *parse(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    if (count != 2 || !PyBytes_CheckExact(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "parse(data, bulk_max_bytes)");
+        return NULL;
+    }
+    Py_ssize_t bulk_max = PyLong_AsSsize_t(args[1]);
+    if (bulk_max == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    PyObject *commands = PyList_New(0);
+    if (commands == NULL) {
+        return NULL;
+    }
+    Py_ssize_t end = native_parse(PyBytes_AS_STRING(args[0]), PyBytes_GET_SIZE(args[0]), bulk_max, commands);
+    PyObject *result = end < 0 ? NULL : Py_BuildValue("(On)", commands, end);
+    Py_DECREF(commands);
+    return result;
+}
+
+PyMethodDef native_parse_functions[] = {
+    {"parse", (PyCFunction)(void (*)(void))parse, METH_FASTCALL,
+     "parse(data, bulk_max_bytes) -> (the commands that are whole from the start on, where the last one ends)."},
+    {NULL},
+};
