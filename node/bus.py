@@ -26,9 +26,10 @@ from pyredis_cluster.gossip.nodes import NOFAILOVER, WITNESS, Address, NodeRecor
 from pyredis_cluster.gossip.nodesconf import BUS_PORT_OFFSET, dump
 
 from .bus_report import FirstWrite, health_fields, peer_fields
-from .bus_sockets import BusSockets
+from .bus_sockets import DRAIN_MAX, BusSockets
 from .bus_streams import BusStreams
 from .cluster_routing import ClusterRouter
+from .config_kinds import ConfigError
 from .internal_errors import RESTART_DELAY_SECONDS, contained, report, supervised
 from .listeners import ListenError
 from .logging import VERBOSE
@@ -45,6 +46,8 @@ log = logging.getLogger("pyredis")
 NODE_TIMEOUT_MIN_MS = 20
 ID_BYTES = 20
 PORT_MAX = 65535
+FLOOD_PAUSE_SECONDS = 0.002
+"""How long the bus's socket rests after it brought something that was dropped: a flood costs few wake-ups."""
 _LEVELS = {"verbose": VERBOSE, "notice": logging.INFO, "warning": logging.WARNING}
 _WATCHED = (
     "cluster-node-timeout",
@@ -111,6 +114,7 @@ class Bus:
         self._announce()
         for name in _WATCHED:
             config.on_change(name, self._config_changed)
+        config.on_change("cluster-secret-file", self._secrets_changed)
         server.replication.on_link_change.append(self._link_changed)
         server.after_loading.append(self._adopt_loaded_slots)
         server.info.contribute("cluster", lambda: health_fields(self) | peer_fields(self))
@@ -185,13 +189,17 @@ class Bus:
     async def _receive(self, sock: socket.socket) -> None:
         while True:
             await trio.lowlevel.wait_readable(sock)
+            dropped, taken = self.core.stats.dropped.total(), 0
             for data, source in self._sockets.receive(sock):
+                taken += 1
                 try:
                     self._received(data, source)
                 except Exception:
                     report("the bus, with a datagram, which is dropped")
             for address in self._sockets.refused(sock):
                 contained("bus", partial(self._refused, address))
+            if taken < DRAIN_MAX and self.core.stats.dropped.total() != dropped:
+                await trio.sleep(FLOOD_PAUSE_SECONDS)
 
     def _received(self, data: bytes, source: Address) -> None:
         try:
@@ -321,6 +329,20 @@ class Bus:
         self.core.advance(self.now_ms())
         self._announce()
         self.perform()
+
+    def _secrets_changed(self) -> None:
+        """The file is read again: with two secrets, then one, a cluster changes its secret while it runs."""
+        config = self.server.config
+        if config.cluster_secret:
+            raise ConfigError("cluster-secret is set, which takes precedence")
+        if not config.cluster_secret_file:
+            raise ConfigError("a cluster's secret can't be taken away while it runs")
+        try:
+            found = _secrets("", config.cluster_secret_file)
+        except ListenError as error:
+            raise ConfigError(str(error)) from None
+        self.keyring = Keyring(found)
+        log.info("Cluster secrets read again: the first one signs, %d accepted.", len(found))
 
     def _read_config(self) -> None:
         config, ours = self.server.config, self._cluster_config

@@ -6,6 +6,7 @@ one place; a refused change leaves all of them as they were.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -248,7 +249,8 @@ class Config:
             except ConfigError as error:
                 self._restore(old)
                 for earlier in list(told)[:count]:
-                    earlier()
+                    with contextlib.suppress(ConfigError):
+                        earlier()
                 raise _set_error(name, str(error)) from None
 
     def _restore(self, old: Mapping[Directive, Any]) -> None:

@@ -279,7 +279,8 @@ CLUSTER: tuple[Directive, ...] = (
 OURS: tuple[Directive, ...] = (
     # Hidden from CONFIG GET *: tools that carry one server's configuration to another mustn't meet them.
     String("cluster-secret", "", SENSITIVE | IMMUTABLE | HIDDEN),
-    String("cluster-secret-file", "", IMMUTABLE | HIDDEN),
+    # Volatile, so that setting it to the same path reads the file again.
+    String("cluster-secret-file", "", VOLATILE | HIDDEN),
     Bool("cluster-witness", False, IMMUTABLE | HIDDEN),
     Enum("cluster-voters", "members", ("members", "primaries"), IMMUTABLE | HIDDEN),
 )
