@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .errors import Dropped
-from .messages import MEET_RECORD_MAX_BYTES, Kind, Message, RumorKind
+from .messages import MEET_PADDED_BYTES, MEET_RECORD_MAX_BYTES, Kind, Message, RumorKind
 from .nodes import Address, Node, NodeRecord, unpack_record
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ class Membership:
 
     def _send_meet(self, address: Address, handshake: _Handshake) -> None:
         handshake.repeat_at_ms = self._core.now_ms + MEET_REPEAT_MS
-        self._core.send(address, Kind.MEET, (handshake.nonce, address[0], self._introduction()))
+        introduction = self._introduction()
+        padding = bytes(MEET_PADDED_BYTES - len(introduction))
+        self._core.send(address, Kind.MEET, (handshake.nonce, address[0], introduction, padding))
 
     def _introduction(self) -> bytes:
         record = self._core.myself.record
@@ -77,7 +79,9 @@ class Membership:
         return record.packed
 
     def on_meet(self, message: Message, source: Address) -> None:
-        nonce, my_ip, packed = message.body
+        nonce, my_ip, packed, *padding = message.body
+        if padding and len(packed) + len(padding[0]) < MEET_PADDED_BYTES:
+            raise Dropped("truncated")
         record = unpack_record(packed)
         if record.id != message.sender:
             raise Dropped("malformed")

@@ -17,7 +17,7 @@ from typing import Any
 import msgpack
 
 from .errors import Dropped
-from .nodes import UNPACK_ERRORS
+from .nodes import COUNTER_MAX, UNPACK_ERRORS
 
 PROTOCOL_VERSION = 1
 DATAGRAM_MAX_BYTES = 1400
@@ -25,6 +25,10 @@ TAG_BYTES = 16
 RUMORS_MAX_BYTES = 1150
 """What rumors may take of a datagram: the rest is for the frame, the header and the longest body."""
 MEET_RECORD_MAX_BYTES = 1000
+MEET_PADDED_BYTES = MEET_RECORD_MAX_BYTES + 80
+"""What record and padding of a MEET have together: it is answered before its sender's address has proved to be
+real, and no such answer may be longer than the request.
+"""
 RUMOR_RECORD_MAX_BYTES = 1000
 """A record longer than this (a badly fragmented slot map) is announced by its version and fetched by a Sync.
 """
@@ -71,7 +75,7 @@ KIND_NAMES = {
 BODIES: dict[int, tuple[type, ...]] = {
     Kind.PING: (int,),  # sequence
     Kind.PONG: (int, str),  # sequence, the address the ping came from
-    Kind.MEET: (int, str, bytes),  # nonce, the address that was dialled, the sender's record
+    Kind.MEET: (int, str, bytes, bytes),  # nonce, the address that was dialled, the sender's record, padding
     Kind.MEET_PONG: (int, str, bytes),  # nonce, the address the MEET came from, the sender's record
     Kind.PING_REQ: (int, bytes),  # sequence, subject
     Kind.RELAY: (int, bytes, bool),  # sequence, subject, answered (or refused)
@@ -115,7 +119,8 @@ _RUMOR_FIELDS: dict[int, tuple[type, ...]] = {
 Rumor = tuple[Any, ...]
 """(RumorKind, *fields); ids are 20 raw bytes."""
 
-_HEADER_TYPES = (int, bytes, int, int, int)
+_HEADER_TYPES = (int, bytes, int, int)
+_HEADER_FIELDS = 7
 
 
 @dataclass(slots=True)
@@ -203,15 +208,19 @@ def decode(data: bytes, keyring: Keyring) -> Message:
         fields: Any = msgpack.unpackb(payload, use_list=False)
     except UNPACK_ERRORS:
         raise Dropped("malformed") from None
-    if not isinstance(fields, tuple) or len(fields) != len(_HEADER_TYPES) + 2:
+    if not isinstance(fields, tuple) or len(fields) != _HEADER_FIELDS:
         raise Dropped("malformed")
-    _check_fields(fields[: len(_HEADER_TYPES)], _HEADER_TYPES)
     kind, sender, epoch, digest, offset, body, rumors = fields
+    _check_fields((kind, sender, epoch, offset), _HEADER_TYPES)
+    if type(digest) is not int or digest < 0:
+        raise Dropped("malformed")
     if kind not in BODIES or type(body) is not tuple or type(rumors) is not tuple or len(sender) != ID_BYTES:
         raise Dropped("malformed")
     _check_fields(body, BODIES[kind])
     for rumor in rumors:
-        if not isinstance(rumor, tuple) or not rumor or rumor[0] not in _RUMOR_FIELDS:
+        if not isinstance(rumor, tuple) or not rumor or type(rumor[0]) is not int:
+            raise Dropped("malformed")
+        if rumor[0] not in _RUMOR_FIELDS:
             raise Dropped("malformed")
         _check_fields(rumor[1:], _RUMOR_FIELDS[rumor[0]])
     return Message(kind, sender.hex(), epoch, digest, offset, body, rumors)
@@ -221,5 +230,5 @@ def _check_fields(values: tuple[Any, ...], types: tuple[type, ...]) -> None:
     if len(values) != len(types):
         raise Dropped("malformed")
     for value, kind in zip(values, types, strict=True):
-        if type(value) is not kind or (isinstance(value, int) and value < 0):
+        if type(value) is not kind or (isinstance(value, int) and not 0 <= value <= COUNTER_MAX):
             raise Dropped("malformed")

@@ -20,6 +20,8 @@ from .errors import Dropped
 Address = tuple[str, int]
 
 TEXT_MAX_CHARS = 255
+COUNTER_MAX = 2**62
+"""Epochs, versions and offsets above it are nobody's: one more than any that is believed can still be sent."""
 NOFAILOVER = 1
 WITNESS = 2
 """Flags of a record. A witness votes, but has no data: it never owns slots and neither has nor is a replica."""
@@ -98,7 +100,7 @@ def unpack_record(data: bytes) -> NodeRecord:
     if not isinstance(fields, list) or len(fields) != len(_FIELD_TYPES):
         raise Dropped("malformed")
     for value, kind in zip(fields, _FIELD_TYPES, strict=True):
-        if type(value) is not kind or (isinstance(value, int) and value < 0):
+        if type(value) is not kind or (isinstance(value, int) and not 0 <= value <= COUNTER_MAX):
             raise Dropped("malformed")
         if isinstance(value, str) and len(value) > TEXT_MAX_CHARS:
             raise Dropped("malformed")

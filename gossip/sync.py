@@ -13,7 +13,7 @@ import msgpack
 
 from .errors import Dropped
 from .messages import ID_BYTES, TAG_BYTES, Keyring
-from .nodes import UNPACK_ERRORS, NodeRecord, unpack_record
+from .nodes import COUNTER_MAX, UNPACK_ERRORS, NodeRecord, unpack_record
 
 if TYPE_CHECKING:
     from .core import ClusterCore
@@ -120,6 +120,8 @@ class SyncExchange:
         except UNPACK_ERRORS:
             raise Dropped("malformed") from None
         if type(fields) is not list or [type(part) for part in fields] != [bytes, int, list] or not fields[2]:
+            raise Dropped("malformed")
+        if not 0 <= fields[1] <= COUNTER_MAX:
             raise Dropped("malformed")
         if fields[0].hex() not in self.core.nodes:
             raise Dropped("unknown_sender")

@@ -10,7 +10,7 @@ from pyredis_cluster.gossip.config import ClusterConfig
 from pyredis_cluster.gossip.core import ClusterCore
 from pyredis_cluster.gossip.effects import BecomePrimary, BecomeReplica, DropData, Persist, SlotsLost
 from pyredis_cluster.gossip.errors import ClusterError
-from pyredis_cluster.gossip.messages import Kind, RumorKind
+from pyredis_cluster.gossip.messages import MEET_PADDED_BYTES, Kind, RumorKind
 from pyredis_cluster.gossip.nodes import WITNESS
 
 from .cores import Bench, address, of_type, record
@@ -167,7 +167,7 @@ def test_meet_invites_until_somebody_answers() -> None:
 
 def test_a_node_learns_its_address_from_the_invitation() -> None:
     bench = Bench(record(1, ip=""))
-    bench.receive(2, Kind.MEET, 5, "10.9.9.9", record(2).packed)
+    bench.receive(2, Kind.MEET, 5, "10.9.9.9", record(2).packed, bytes(MEET_PADDED_BYTES))
     assert bench.core.myself.record.ip == "10.9.9.9"
 
 

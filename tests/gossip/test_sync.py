@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
+import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyredis_cluster.gossip.errors import Dropped
-from pyredis_cluster.gossip.messages import Keyring, Kind
-from pyredis_cluster.gossip.sync import SyncExchange
+from pyredis_cluster.gossip.messages import TAG_BYTES, Keyring, Kind
+from pyredis_cluster.gossip.sync import SUMMARY_MAX_BYTES, SyncExchange
 
 from .cores import Bench, record
 
@@ -76,3 +81,34 @@ def test_a_datagram_of_a_stranger_is_dropped() -> None:
         bench.receive(9, Kind.PING, 1)
     with pytest.raises(Dropped, match="unknown_sender"):
         bench.receive(9, Kind.MEET_PONG, 1, "10.0.0.1", record(9).packed)
+
+
+@given(st.binary(max_size=120), st.booleans(), st.integers(1, 40))
+def test_a_signed_frame_of_rubbish_is_dropped(payload: bytes, initiator: bool, chunk: int) -> None:
+    side = SyncExchange(Bench(record(1), record(2)).core, RING, initiator=initiator)
+    frame = (len(payload) + TAG_BYTES).to_bytes(4, "big") + RING.tag(payload, b"sync") + payload
+    try:
+        for start in range(0, len(frame), chunk):
+            side.feed(frame[start : start + chunk], 1000.0)
+    except Dropped as dropped:
+        assert dropped.reason in ("malformed", "oversized", "unknown_sender")
+
+
+@given(st.lists(st.one_of(st.integers(), st.binary(max_size=20), st.lists(st.booleans(), max_size=3)), max_size=3))
+def test_a_frame_of_a_member_with_the_wrong_fields_is_dropped(body: list[object]) -> None:
+    try:
+        payload = msgpack.packb([b"\x22" * 20, 1, body])
+    except OverflowError:
+        return
+    for initiator in (False, True):
+        side = SyncExchange(Bench(record(1), record(2)).core, RING, initiator=initiator)
+        with contextlib.suppress(Dropped):
+            side.feed((len(payload) + TAG_BYTES).to_bytes(4, "big") + RING.tag(payload, b"sync") + payload, 1000.0)
+
+
+def test_who_has_proved_nothing_may_not_announce_a_large_frame() -> None:
+    side = SyncExchange(Bench(record(1), record(2)).core, RING, initiator=False)
+    with pytest.raises(Dropped) as caught:
+        side.feed((SUMMARY_MAX_BYTES + 1).to_bytes(4, "big"), 1000.0)
+    assert caught.value.reason == "oversized"
+    assert not side.proved
