@@ -212,7 +212,7 @@ def decode(data: bytes, keyring: Keyring) -> Message:
         raise Dropped("malformed")
     kind, sender, epoch, digest, offset, body, rumors = fields
     _check_fields((kind, sender, epoch, offset), _HEADER_TYPES)
-    if type(digest) is not int or digest < 0:
+    if type(digest) is not int or digest < 0 or epoch > COUNTER_MAX or offset > COUNTER_MAX:
         raise Dropped("malformed")
     if kind not in BODIES or type(body) is not tuple or type(rumors) is not tuple or len(sender) != ID_BYTES:
         raise Dropped("malformed")
@@ -230,5 +230,5 @@ def _check_fields(values: tuple[Any, ...], types: tuple[type, ...]) -> None:
     if len(values) != len(types):
         raise Dropped("malformed")
     for value, kind in zip(values, types, strict=True):
-        if type(value) is not kind or (isinstance(value, int) and not 0 <= value <= COUNTER_MAX):
+        if type(value) is not kind or (isinstance(value, int) and value < 0):
             raise Dropped("malformed")
