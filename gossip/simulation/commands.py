@@ -85,9 +85,10 @@ def config(stage: Stage, rest: str) -> None:
 
 
 def start(stage: Stage, rest: str) -> None:
-    """start g: a new process that knows nobody."""
-    node = stage.add_node()
-    if stage.name(node) != rest:
+    """start g [witness]: a new process that knows nobody."""
+    name, witness = _match(r"(\w)( witness)?", rest, "start g [witness]")
+    node = stage.add_node(witness=bool(witness))
+    if stage.name(node) != name:
         raise ValueError(f"the next node is {stage.name(node)}")
 
 

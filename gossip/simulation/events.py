@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 STATE_HOLD_MS = 500.0
 """cluster_state is worth a line when it stays so for this long: nodes fail and recover with each failover."""
 
-VOTES, REPORTS, MESSAGES = "votes", "reports", "messages"
-DETAILS = (VOTES, REPORTS, MESSAGES)
+SUSPICIONS, VOTES, REPORTS, MESSAGES = "suspicions", "votes", "reports", "messages"
+DETAILS = (SUSPICIONS, VOTES, REPORTS, MESSAGES)
 """What is not shown until it is asked for."""
 
 
@@ -31,6 +31,7 @@ class Event:
     """`who` did or suffered `what`; events of several nodes with the same `what` make one line."""
 
     at_ms: float
+    number: int
     who: str
     what: str
 
@@ -65,7 +66,10 @@ class Observer:
     details: set[str] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
     _views: dict[str, _View] = field(default_factory=dict)
+    _count: int = 0
     _suspecting: dict[str, set[str]] = field(default_factory=dict)
+    _suspicions: dict[str, Event] = field(default_factory=dict)
+    """The first suspicion of each episode, shown when it comes to a FAIL."""
     _failing: dict[str, set[str]] = field(default_factory=dict)
     _states: dict[str, _Pending] = field(default_factory=dict)
 
@@ -110,14 +114,18 @@ class Observer:
         for node_id, pending in list(self._states.items()):
             held = now_ms - pending.at_ms >= STATE_HOLD_MS
             if held:
-                self.events.append(Event(pending.at_ms, self.name(node_id), pending.text))
+                self.events.append(self._event(pending.at_ms, node_id, pending.text))
             if held or pending.ok:
                 del self._states[node_id]
-        taken, self.events = sorted(self.events, key=lambda event: event.at_ms), []
+        taken, self.events = sorted(self.events, key=lambda event: (event.at_ms, event.number)), []
         return taken
 
+    def _event(self, at_ms: float, node_id: str, what: str) -> Event:
+        self._count += 1
+        return Event(at_ms, self._count, self.name(node_id), what)
+
     def _add(self, node_id: str, what: str) -> None:
-        self.events.append(Event(self.clock(), self.name(node_id), what))
+        self.events.append(self._event(self.clock(), node_id, what))
 
     def _opinions(self, core: ClusterCore, old: _View, new: _View) -> None:
         """The first observer's suspicion or mark begins an episode, the last one's change of mind ends it."""
@@ -125,10 +133,15 @@ class Observer:
         for subject in sorted(new.suspected - old.suspected):
             if not self._suspecting.setdefault(subject, set()):
                 refused = core.nodes[subject].refused_at_ms is not None
-                self._add(subject, f"suspected, {'refused' if refused else 'no answer'}")
+                what = f"suspected, {'refused' if refused else 'no answer'}"
+                self._suspicions[subject] = self._event(self.clock(), subject, what)
+                if SUSPICIONS in self.details:
+                    self.events.append(self._suspicions.pop(subject))
             self._suspecting[subject].add(me)
         for subject in sorted(new.failed - old.failed):
             if not self._failing.setdefault(subject, set()):
+                if subject in self._suspicions:
+                    self.events.append(self._suspicions.pop(subject))
                 self._add(subject, "FAIL")
             self._failing[subject].add(me)
         for subject in sorted(old.failed - new.failed):
@@ -137,9 +150,9 @@ class Observer:
                 self._add(subject, "FAIL is cleared")
         for subject in sorted(old.suspected - new.suspected):
             self._suspecting.setdefault(subject, set()).discard(me)
-            if subject in old.failed:
+            if subject in old.failed or self._suspecting[subject] or self._failing.get(subject):
                 continue
-            if not self._suspecting[subject] and not self._failing.get(subject) and subject in new.members:
+            if SUSPICIONS in self.details and subject in new.members:
                 self._add(subject, "no longer suspected")
 
     def _members(self, core: ClusterCore, old: _View, new: _View) -> None:
@@ -176,7 +189,7 @@ class Observer:
             del self._states[core.myself.id]
             if not held:
                 return
-            self.events.append(Event(pending.at_ms, self.name(core.myself.id), pending.text))
+            self.events.append(self._event(pending.at_ms, core.myself.id, pending.text))
         text = "cluster_state ok" if new.ok else f"cluster_state fail: {core.health.reason}"
         self._states[core.myself.id] = _Pending(self.clock(), text, new.ok)
 

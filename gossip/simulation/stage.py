@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..config import ClusterConfig
 from ..effects import Effect, Send
 from ..messages import Kind
+from ..nodes import WITNESS
 from ..simnode import SimNode
 from ..simulate import Simulation
 from .events import Observer, slots_text
@@ -65,13 +66,17 @@ class Stage:
         """Ids sort as letters do, so that a reader sees which id is the smaller one."""
         node.id = f"{node.index + 1:02x}{node.id[2:]}"
 
-    def add_node(self) -> SimNode:
+    def add_node(self, *, witness: bool = False) -> SimNode:
         """A new process that knows nobody."""
         node = SimNode(self.simulation, len(self.simulation.nodes))
         self._christen(node)
         self.simulation.nodes.append(node)
         self.simulation.by_ip[node.ip] = node
         node.start()
+        assert node.core is not None
+        if witness:
+            node.core.change_self(flags=WITNESS)
+            node.apply()
         return node
 
     def layout(self) -> list[str]:

@@ -5,12 +5,14 @@ Where a change of the protocol changes what comes out, look at the difference an
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from pyredis_cluster.gossip.simulation.scenario import ScenarioError, main, play
 
-SCENARIOS = sorted((Path(__file__).resolve().parents[1] / "scenarios").glob("*.txt"))
+SCENARIO_DIR = Path(__file__).resolve().parents[1] / "scenarios"
+SCENARIOS = sorted(SCENARIO_DIR.glob("*.txt"))
 REWRITE = "python -m pyredis_cluster.gossip.simulation.scenario --rewrite tests/scenarios/*.txt"
 SMALL = "cluster primaries=1 replicas=1\n----\na: primary of 0-16383 with configEpoch 1\nb: replica of a\n"
 
@@ -20,6 +22,11 @@ def test_scenario(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# ")
     assert play(text).splitlines() == text.splitlines(), f"if that is right: {REWRITE}"
+
+
+def test_the_page_on_the_protocol_shows_each_scenario_and_none_that_is_missing() -> None:
+    page = (SCENARIO_DIR.parents[1] / "docs" / "protocol.md").read_text()
+    assert set(re.findall(r"\(\.\./tests/scenarios/([a-z-]+\.txt)\)", page)) == {path.name for path in SCENARIOS}
 
 
 def test_what_came_out_is_put_where_the_output_was(tmp_path: Path) -> None:
