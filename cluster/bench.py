@@ -26,7 +26,7 @@ from .bench_measure import Repeats
 from .bench_report import CHART_NAME, describe, markdown, overruns, render
 from .bench_results import Section, section_as_json, section_from_json
 from .bench_sections import SECTIONS, Wish
-from .bench_servers import REDIS, BenchServer, Cores, Programs, pinned
+from .bench_servers import OURS, REDIS, BenchServer, Cores, Programs, pinned
 from .bench_site import QUICK, Scale, Site
 from .bench_workloads import WORKLOADS, Workload, find_workloads
 from .errors import OperatorError
@@ -145,8 +145,8 @@ def run(
             part = SECTIONS[name]
             deadline_s = time.monotonic() + time_limit_s * part.share / shares
             sections.append(part.measure(site, scale, Repeats(scale.repeats, deadline_s), wish))
-        with site.server(REDIS) as redis:
-            return sections, _environment(scale, redis, cores)
+        with site.server(OURS) as ours, site.server(REDIS) as redis:
+            return sections, _environment(scale, ours, redis, cores)
 
 
 def write(directory: Path, sections: Sequence[Section], environment: dict[str, Any]) -> None:
@@ -163,12 +163,12 @@ def write(directory: Path, sections: Sequence[Section], environment: dict[str, A
         (directory / CHART_NAME).write_text(chart(known["commands"].rows))
 
 
-def _environment(scale: Scale, redis: BenchServer, cores: Cores) -> dict[str, Any]:
+def _environment(scale: Scale, ours: BenchServer, redis: BenchServer, cores: Cores) -> dict[str, Any]:
     count = len(cores.clients)
     others = f"{count} other{'s' if count > 1 else ''}"
     return {
         "pyredis_version": version("pyredis-cluster"),
-        "data_plane": "Python",
+        "data_plane": {"c": "compiled", "python": "plain Python"}[ours.info("server")["data_plane"]],
         "redis_version": redis.info("server")["redis_version"],
         "python": platform.python_version(),
         "cpu": _cpu_model(),

@@ -30,14 +30,14 @@ STYLE = """
   .title { font-size: 14px; font-weight: 600; }
   .bar { fill: #0969da; }
   .over { fill: #bc4c00; }
-  .one { stroke: #59636e; stroke-width: 1; stroke-dasharray: 3 3; }
+  .one { stroke: #1f2328; stroke-width: 1.5; stroke-dasharray: 4 3; }
   .base { stroke: #d1d9e0; stroke-width: 1; }
   @media (prefers-color-scheme: dark) {
     text { fill: #f0f6fc; }
     .small { fill: #9198a1; }
     .bar { fill: #4493f8; }
     .over { fill: #db6d28; }
-    .one { stroke: #9198a1; }
+    .one { stroke: #f0f6fc; }
     .base { stroke: #3d444d; }
   }"""
 

@@ -13,12 +13,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from pyredis_cluster.gossip.slots import key_slot
+
 from .admin import Access
 from .bench_measure import Load, Repeats, load, measure_loads
 from .bench_results import Figure, Section
 from .bench_servers import OURS, BenchServer, spawned, wait_until_ready
 from .bench_site import Scale, Site
-from .bench_workloads import find_workloads
+from .bench_workloads import VALUE, find_workloads
 from .create import create_cluster
 from .errors import OperatorError
 from .topology import Topology, read_topology
@@ -83,9 +85,20 @@ def running_cluster(site: Site, name: str) -> Iterator[tuple[BenchServer, float]
         )
 
 
-def _reshard(site: Site, cluster: BenchServer, home: Path) -> float:
+def _fill_evenly(topology: Topology, keys: int) -> None:
+    """redis-benchmark's keys are in a few of the slots; these are in all."""
+    names: dict[str, list[bytes]] = {}
+    for number in range(keys):
+        name = b"move:%d" % number
+        names.setdefault(topology.owners[key_slot(name)], []).append(name)
+    for owner, owned in names.items():
+        topology.members[owner].link.pipeline((b"SET", name, VALUE) for name in owned)
+
+
+def _reshard(site: Site, cluster: BenchServer, keys: int, home: Path) -> float:
     """Keys a second of a move of slots from the second primary to the first."""
     with read_topology([cluster.link.address], Access()) as topology:
+        _fill_evenly(topology, keys)
         target, source = _ends(topology, cluster)
     before, began = cluster.link.call("DBSIZE"), time.monotonic()
     if cluster.name == OURS:
@@ -131,5 +144,5 @@ def measure_clusters(site: Site, scale: Scale, repeats: Repeats) -> Section:
         home = stack.enter_context(site.directory("reshard"))
         for cluster in clusters:
             tell(f"moving slots: {cluster.name}")
-            (reshard.ours if cluster is ours else reshard.redis).append(_reshard(site, cluster, home))
+            (reshard.ours if cluster is ours else reshard.redis).append(_reshard(site, cluster, scale.strings, home))
     return section
