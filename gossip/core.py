@@ -7,9 +7,9 @@ randomness in here: the same inputs give the same effects.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from math import inf
+from typing import Any, TypeVar
 
 from .config import ClusterConfig
 from .detector import Detector
@@ -17,6 +17,7 @@ from .effects import Effect, Log, Persist, Send, SlotMapChanged, Sync
 from .election import Election
 from .errors import Dropped
 from .health import Health
+from .interfaces import LocalReplication, Rng
 from .membership import Membership
 from .messages import Kind, Message, Rumor, RumorKind
 from .nodes import Address, Node, NodeRecord, unpack_record
@@ -34,28 +35,8 @@ LATE_MS = 100
 PERSIST_LAZY_MS = 100
 """What peers said is saved within this time; votes, epochs and own changes at once."""
 T = TypeVar("T")
-
-
-class Rng(Protocol):
-    """What is used of random.Random."""
-
-    def random(self) -> float: ...
-    def getrandbits(self, k: int, /) -> int: ...
-    def shuffle(self, x: list[str], /) -> None: ...
-    def randrange(self, stop: int, /) -> int: ...
-
-
-class LocalReplication(Protocol):
-    """What the data plane tells about itself, always up to date."""
-
-    def offset(self) -> int:
-        """The replication offset: produced by a primary, processed by a replica."""
-
-    def handing_over(self) -> bool:
-        """Whether another primary may be taking slots of ours this moment."""
-
-    def age_ms(self) -> float:
-        """How long ago a replica last heard from its primary."""
+_PING, _PONG = int(Kind.PING), int(Kind.PONG)
+_INTRODUCTIONS = (int(Kind.MEET), int(Kind.MEET_PONG))
 
 
 class ClusterCore:
@@ -91,9 +72,15 @@ class ClusterCore:
         self._persist_now = self._persist_durably = False
         self._persist_by_ms: float | None = None
         self._effects: list[Effect] = []
-        self._sends: list[Send] = []
+        self._sends: list[Effect] = []
         self._syncs: list[Sync] = []
         self._expected_tick_ms = now_ms
+        self._stirred = True
+        """Whether anything but the regular probing has happened since the last `take_effects`."""
+        self._calm = False
+        """Whether nothing is under way that every datagram might decide (an election, a confirmation)."""
+        self._other_due_ms = now_ms
+        """When `tick` is due for other reasons than probing, as of the last full `take_effects`."""
         self.detector = Detector(self, now_ms)
         self.election = Election(self)
         self.membership = Membership(self)
@@ -128,35 +115,48 @@ class ClusterCore:
 
     def receive(self, message: Message, source: Address, now_ms: float) -> None:
         """A decoded datagram has arrived. Raises Dropped where its sender is no member."""
-        self.advance(now_ms)
-        if message.sender == self.myself.id:
+        self._move_clock(now_ms)
+        sender = self.nodes.get(message.sender)
+        if sender is self.myself:
             raise Dropped("own")
-        self.stats.received[message.kind] += 1
-        if message.kind in (Kind.MEET, Kind.MEET_PONG):
+        kind = message.kind
+        self.stats.received[kind] += 1
+        if kind in _INTRODUCTIONS:
+            self._stirred = True
             self.membership.on_meet(message, source)
             return
-        sender = self.nodes.get(message.sender)
         if sender is None:
             raise Dropped("unknown_sender")
         sender.source = source
         sender.offset = message.offset
         sender.offset_at_ms = sender.heard_at_ms = now_ms
+        if message.rumors or not self._calm or message.epoch > self.current_epoch:
+            self._hear_news(sender, message)
+        if kind == _PING:
+            self.send(source, Kind.PONG, (message.body[0], source[0]))
+            if sender.suspected or sender.failed:
+                self._stirred = True
+                self.detector.on_ping(sender)
+        elif kind == _PONG:
+            as_usual = self.detector.on_pong(sender, message)
+            if self.membership.compare_digest(sender, message.digest) and as_usual:
+                self._plan_tick()
+            else:
+                self._stirred = True
+        else:
+            self._stirred = True
+            self._dispatch(kind, sender, message)
+
+    def _hear_news(self, sender: Node, message: Message) -> None:
+        self._stirred = True
         if message.epoch > self.current_epoch:
             self.current_epoch = message.epoch
             self.persist_lazily()
         for rumor in message.rumors:
             self._on_rumor(rumor, sender)
-        self._dispatch(sender, message, source)
 
-    def _dispatch(self, sender: Node, message: Message, source: Address) -> None:
-        kind = message.kind
-        if kind == Kind.PING:
-            self.send(source, Kind.PONG, (message.body[0], source[0]))
-            self.detector.on_ping(sender)
-        elif kind == Kind.PONG:
-            self.detector.on_pong(sender, message)
-            self.membership.compare_digest(sender, message.digest)
-        elif kind == Kind.PING_REQ:
+    def _dispatch(self, kind: int, sender: Node, message: Message) -> None:
+        if kind == Kind.PING_REQ:
             self.detector.on_ping_req(sender, message)
         elif kind == Kind.RELAY:
             self.detector.on_relay(message)
@@ -189,7 +189,13 @@ class ClusterCore:
 
     def tick(self, now_ms: float) -> None:
         """Time has passed; due no later than `next_deadline_ms`."""
-        self.advance(now_ms)
+        self._move_clock(now_ms)
+        if self._calm and not self._stirred and now_ms < self._other_due_ms and self.detector.tick_as_usual():
+            self.replica_migration.tick()
+            if not self._stirred:
+                self._plan_tick()
+            return
+        self._stirred = True
         self.detector.tick()
         self.membership.tick()
         self.replica_migration.tick()
@@ -197,11 +203,20 @@ class ClusterCore:
         if changed:
             self.roles.slots_changed(changed, None)
 
+    def stir(self) -> None:
+        """Have the next `take_effects` think over everything: more has changed than regular probing changes."""
+        self._stirred = True
+
     def advance(self, now_ms: float) -> None:
-        """Move the clock; if this node was away for a while, doubt itself first."""
+        """Move the clock before an input; if this node was away for a while, doubt itself first."""
+        self._stirred = True
+        self._move_clock(now_ms)
+
+    def _move_clock(self, now_ms: float) -> None:
         lag_ms = now_ms - self._expected_tick_ms
         self.now_ms = now_ms
         if lag_ms > LATE_MS:
+            self._stirred = True
             self._expected_tick_ms = now_ms
             self.detector.shift_clocks(lag_ms)
             if lag_ms >= self.config.absence_max_ms and len(self.nodes) > 1:
@@ -211,18 +226,15 @@ class ClusterCore:
         """next_deadline_ms() -> when `tick` is due next, as of the last `take_effects`."""
         return self._expected_tick_ms
 
-    def _deadline_ms(self) -> float:
-        dues = (
-            self.detector.deadline_ms(),
-            self.election.deadline_ms(),
-            self.membership.deadline_ms(),
-            self.health.deadline_ms(),
-            self._persist_by_ms,
-        )
-        return min(due for due in dues if due is not None)
+    def _plan_tick(self) -> None:
+        """Nothing has happened but the regular probing."""
+        self._expected_tick_ms = min(self._other_due_ms, self.detector.deadline_ms())
 
     def take_effects(self) -> list[Effect]:
         """take_effects() -> what the inputs since the last call ask for, in the order to do it in."""
+        if not self._stirred:
+            sends, self._sends = self._sends, []
+            return sends
         self.election.tick()
         self.health.update()
         self._send_eagerly()
@@ -236,52 +248,64 @@ class ClusterCore:
         effects += self._sends
         effects += self._syncs
         self._effects, self._sends, self._syncs = [], [], []
-        self._expected_tick_ms = self._deadline_ms()
+        dues = (
+            self.election.deadline_ms(),
+            self.membership.deadline_ms(),
+            self.health.deadline_ms(),
+            self._persist_by_ms,
+        )
+        self._other_due_ms = min((due_ms for due_ms in dues if due_ms is not None), default=inf)
+        self._calm = self.election.idle() and self.health.confirmed
+        self._stirred = False
+        self._plan_tick()
         return effects
 
     # Outputs
 
     def emit(self, effect: Effect) -> None:
+        self._stirred = True
         self._effects.append(effect)
 
     def log(self, level: str, text: str) -> None:
-        self._effects.append(Log(level, text))
+        self.emit(Log(level, text))
 
     def persist(self, *, durable: bool = True) -> None:
         """Save before anything else is done."""
-        self._persist_now = True
+        self._stirred = self._persist_now = True
         self._persist_durably |= durable
 
     def persist_lazily(self) -> None:
+        self._stirred = True
         if self._persist_by_ms is None:
             self._persist_by_ms = self.now_ms + PERSIST_LAZY_MS
 
     def send(
-        self, address: Address, kind: Kind, body: tuple[Any, ...], rumors: Sequence[Rumor] | None = None
+        self, address: Address, kind: Kind, body: tuple[Any, ...], rumors: tuple[Rumor, ...] | None = None
     ) -> None:
         """Queue a datagram; without `rumors` of its own it carries what is to be told."""
         if rumors is None:
-            rumors = () if kind in (Kind.MEET, Kind.MEET_PONG) else self.rumors.piggyback()
+            rumors = () if kind in _INTRODUCTIONS else self.rumors.piggyback()
         message = Message(
             kind,
-            self.myself.id,
+            self.myself.record.id,
             self.current_epoch,
             self.digest,
             self.replication.offset(),
             body,
-            tuple(rumors),
+            rumors,
         )
         self.stats.sent[kind] += 1
         self._sends.append(Send(address, message))
 
     def send_to(
-        self, node: Node, kind: Kind, body: tuple[Any, ...], rumors: Sequence[Rumor] | None = None
+        self, node: Node, kind: Kind, body: tuple[Any, ...], rumors: tuple[Rumor, ...] | None = None
     ) -> None:
         if node.address is not None:
             self.send(node.address, kind, body, rumors)
 
     def request_sync(self, node: Node) -> None:
         if node.address is not None:
+            self._stirred = True
             self._syncs.append(Sync(node.address, node.id))
 
     def _send_eagerly(self) -> None:
@@ -332,6 +356,7 @@ class ClusterCore:
     # Members and records
 
     def add_node(self, record: NodeRecord) -> Node:
+        self._stirred = True
         node = Node(record, joined_at_ms=self.now_ms)
         self.nodes[record.id] = node
         self.roster.changed()
@@ -340,6 +365,7 @@ class ClusterCore:
         return node
 
     def remove_node(self, node: Node) -> None:
+        self._stirred = True
         del self.nodes[node.id]
         self.roster.changed()
         self.failed.pop(node.id, None)
@@ -388,6 +414,7 @@ class ClusterCore:
         self.change_self(version=record.version + 1)
 
     def _replace_record(self, node: Node, record: NodeRecord) -> int:
+        self._stirred = True
         self.digest ^= node.digest
         newer = record.version > node.record.version
         node.record = record
@@ -437,6 +464,7 @@ class ClusterCore:
         self.log("notice", f"Marking node {node.label} as failing ({how}).")
 
     def _set_failed(self, node: Node, *, failed: bool) -> None:
+        self._stirred = True
         self.digest ^= node.digest
         node.failed = failed
         self.digest ^= node.digest

@@ -96,14 +96,24 @@ class Detector:
             found.append(node)
         return found
 
+    def tick_as_usual(self) -> bool:
+        """tick_as_usual() -> whether at most the next regular probe was due; it is sent then."""
+        core = self._core
+        if self.unanswered or core.failed or (self._escalations and self._escalations[0][0] <= core.now_ms):
+            return False
+        if core.now_ms >= self.next_probe_at_ms:
+            self._begin_period()
+            regular = self._next_in_round()
+            if regular is not None:
+                self.probe(regular)
+        return True
+
     def tick(self) -> None:
         now_ms = self._core.now_ms
         while self._escalations and self._escalations[0][0] <= now_ms:
             self._escalate(self._escalations.popleft()[1])
         if now_ms >= self.next_probe_at_ms:
-            period_ms = self._core.config.probe_period_ms
-            self.next_probe_at_ms = max(self.next_probe_at_ms + period_ms, now_ms + period_ms / 2)
-            self._expire(now_ms)
+            self._begin_period()
             self._probe_round()
         for node in [*self.refused.values(), *self.silent_for(self._core.config.node_timeout_ms)]:
             self._weigh(node)
@@ -148,12 +158,18 @@ class Detector:
         node.refused_at_ms = None
         node.suspected = False
 
-    def _expire(self, now_ms: float) -> None:
-        horizon_ms = now_ms - self._core.config.node_timeout_ms
-        for sequence, probe in list(self._pending.items()):
+    def _begin_period(self) -> None:
+        config, now_ms = self._core.config, self._core.now_ms
+        period_ms = config.probe_period_ms
+        self.next_probe_at_ms = max(self.next_probe_at_ms + period_ms, now_ms + period_ms / 2)
+        horizon_ms = now_ms - config.node_timeout_ms
+        pending = self._pending
+        while pending:
+            oldest = next(iter(pending))
+            probe = pending[oldest]
             if probe.sent_at_ms > horizon_ms:
                 break
-            del self._pending[sequence]
+            del pending[oldest]
             self._core.stats.probes_unanswered += 1
             if probe.relay is not None:
                 self._relays.pop(probe.subject.id, None)
@@ -248,17 +264,24 @@ class Detector:
 
     # What peers and the network say
 
-    def on_pong(self, sender: Node, message: Message) -> None:
-        """A direct answer; one that matches no probe of ours proves nothing (it may be a replay)."""
+    def on_pong(self, sender: Node, message: Message) -> bool:
+        """on_pong(sender, message) -> whether nothing but the next probe follows from this direct answer.
+
+        One that matches no probe of ours proves nothing (it may be a replay).
+        """
         sequence = message.body[0]
         probe = self._pending.get(sequence)
         if probe is None or probe.subject is not sender:
-            return
+            return False
         del self._pending[sequence]
         now_ms = self._core.now_ms
-        self._core.stats.answered(sender, now_ms - probe.sent_at_ms)
+        trip_ms = now_ms - probe.sent_at_ms
+        self._core.stats.answered(sender, trip_ms)
         sender.contact_at_ms = now_ms
         sender.ping_sent_ms = None
+        doubted = sender.suspected or sender.failed or sender.refused_at_ms is not None
+        late = trip_ms >= self._core.config.probe_timeout_ms
+        as_usual = not (doubted or late or probe.relay is not None or sender.reported_at_ms is not None)
         self._answered(sender)
         if probe.relay is not None:
             requester, relayed = probe.relay
@@ -267,6 +290,7 @@ class Detector:
             raw = bytes.fromhex(sender.id)
             fail = (int(RumorKind.FAIL), raw, sender.record.version)
             self._core.send_to(sender, Kind.GOSSIP, (), (fail,))
+        return as_usual
 
     def on_ping_req(self, sender: Node, message: Message) -> None:
         sequence, raw = message.body

@@ -24,9 +24,9 @@ class Persist:
     durable: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
-    """Send one datagram; loss is no error."""
+    """Send one datagram; loss is no error. Not frozen only because that would double the cost of making one."""
 
     address: Address
     message: Message

@@ -95,6 +95,11 @@ class Election:
         """Whether an election or a manual failover of this node is under way."""
         return self._candidacy is not None or self._manual is not None
 
+    def idle(self) -> bool:
+        """idle() -> whether no datagram or moment decides anything here before the situation changes."""
+        nothing = self._paused is None and self._manual is None and self._candidacy is None
+        return nothing and not self._wants_election()
+
     def deadline_ms(self) -> float | None:
         due = [self._paused.until_ms] if self._paused else []
         if self._manual:

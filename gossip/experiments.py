@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from .config import ClusterConfig
 from .effects import Send
 from .messages import Keyring, encode
-from .simnode import SimNode
-from .simulate import Simulation
+from .simulation.cluster import Simulation
+from .simulation.hosts import SimNode
 
 RESOLUTION_MS = 5.0
 WARM_UP_MS = 2000.0

@@ -37,6 +37,7 @@ class Health:
 
     def confirm(self) -> None:
         """This node knows to be part of the cluster."""
+        self._core.stir()
         self._unconfirmed_since_ms = self._in_reach_since_ms = None
         self._core.voter.confirmed()
 

@@ -154,15 +154,17 @@ class Membership:
 
     # Anti-entropy
 
-    def compare_digest(self, sender: Node, digest: int) -> None:
+    def compare_digest(self, sender: Node, digest: int) -> bool:
+        """compare_digest(sender, digest) -> whether `sender` knows just what this node does."""
         core = self._core
         if digest == core.digest:
             self._mismatches = 0
             sender.confirmed_at_ms = core.now_ms
-            return
+            return True
         self._mismatches += 1
         if self._mismatches >= MISMATCHES_BEFORE_SYNC or not core.health.confirmed:
             self.want_sync(sender)
+        return False
 
     def want_sync(self, node: Node) -> None:
         core = self._core

@@ -8,7 +8,7 @@ a lattice, so that any two nodes which exchanged what they know agree.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -22,6 +22,7 @@ Address = tuple[str, int]
 TEXT_MAX_CHARS = 255
 COUNTER_MAX = 2**62
 """Epochs, versions and offsets above it are nobody's: one more than any that is believed can still be sent."""
+RECORDS_CACHED_MAX = 2048
 NOFAILOVER = 1
 WITNESS = 2
 """Flags of a record. A witness votes, but has no data: it never owns slots and neither has nor is a replica."""
@@ -91,8 +92,12 @@ class NodeRecord:
         return self.packed > other.packed
 
 
+@lru_cache(maxsize=RECORDS_CACHED_MAX)
 def unpack_record(data: bytes) -> NodeRecord:
-    """unpack_record(data) -> NodeRecord. Raises Dropped("malformed") where a field has no sense."""
+    """unpack_record(data) -> NodeRecord. Raises Dropped("malformed") where a field has no sense.
+
+    Every record comes many times, from many peers.
+    """
     try:
         fields: Any = msgpack.unpackb(data)
     except UNPACK_ERRORS:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .nodes import Address, Node
 
 if TYPE_CHECKING:
-    from .core import Rng
+    from .interfaces import Rng
 
 PICKS_FACTOR = 4
 """Random tries for each member wanted, before the whole list is looked through."""

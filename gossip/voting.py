@@ -59,6 +59,10 @@ class Voter:
         """open_epoch(epoch) -> whether this node has not voted in it, for sure."""
         return epoch > self._floor and epoch not in self._votes
 
+    def voted_for(self, epoch: int) -> str:
+        """voted_for(epoch) -> the id of the candidate that has this node's vote in `epoch`, or ""."""
+        return self._votes.get(epoch, "")
+
     @property
     def floor(self) -> int:
         """No vote is given in this epoch or any lower one."""
@@ -81,7 +85,7 @@ class Voter:
         core = self._core
         if not self.ready():
             return
-        if self._votes.get(epoch) == sender.id:
+        if self.voted_for(epoch) == sender.id:
             core.send_to(sender, Kind.AUTH_ACK, (epoch,))
             return
         primary = core.nodes.get(raw.hex())

@@ -22,7 +22,7 @@ from .events import DETAILS, MESSAGES
 from .stage import KEPT_MAX, Rule, Stage
 
 if TYPE_CHECKING:
-    from ..simnode import SimNode
+    from .hosts import SimNode
 
 STEP_MS = 10.0
 """How often an expectation is looked at."""
@@ -137,7 +137,7 @@ def thaw(stage: Stage, rest: str) -> None:
 def stall(stage: Stage, rest: str) -> None:
     """stall e: its replication link stands still; the bus works."""
     for node in stage.nodes(rest):
-        node.following = None
+        node.stall()
 
 
 # The network

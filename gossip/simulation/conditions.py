@@ -13,7 +13,7 @@ from .. import bitmap
 
 if TYPE_CHECKING:
     from ..core import ClusterCore
-    from ..simnode import SimNode
+    from .hosts import SimNode
     from .stage import Stage
 
 Condition = Callable[[], bool]

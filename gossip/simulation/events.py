@@ -16,7 +16,7 @@ from ..effects import BecomePrimary, BecomeReplica, Effect, PauseWrites, ResumeW
 from ..messages import KIND_NAMES, Evidence, Kind
 
 if TYPE_CHECKING:
-    from ..simnode import SimNode
+    from .hosts import SimNode
 
 STATE_HOLD_MS = 500.0
 """cluster_state is worth a line when it stays so for this long: nodes fail and recover with each failover."""

@@ -9,12 +9,13 @@ from ..config import ClusterConfig
 from ..effects import Effect, Send
 from ..messages import Kind
 from ..nodes import WITNESS
-from ..simnode import SimNode
-from ..simulate import Simulation
+from .cluster import Simulation
 from .events import Observer, slots_text
+from .hosts import SimNode
 
 SEED = 1
 DELAY_MS = 0.5
+LAG_MS = 10.0
 NAMES = "abcdefghijklmnopqrstuvwxyz"
 KEPT_MAX = 1000
 """Datagrams that `keep` copies."""
@@ -54,6 +55,7 @@ class Stage:
         """Make a cluster of its own for this scenario; what is seen counts from when it is well."""
         self.simulation = Simulation(SEED, nodes, replicas, config)
         self.simulation.delays_ms = (DELAY_MS, DELAY_MS)
+        self.simulation.lags_ms = (LAG_MS, LAG_MS)
         self.observer = Observer(self._name_of, lambda: self.simulation.now_ms)
         for node in self.simulation.nodes:
             self._christen(node)
@@ -68,10 +70,8 @@ class Stage:
 
     def add_node(self, *, witness: bool = False) -> SimNode:
         """A new process that knows nobody."""
-        node = SimNode(self.simulation, len(self.simulation.nodes))
+        node = self.simulation.add_node()
         self._christen(node)
-        self.simulation.nodes.append(node)
-        self.simulation.by_ip[node.ip] = node
         node.start()
         assert node.core is not None
         if witness:

@@ -186,4 +186,5 @@ def test_a_slot_whose_owner_failed_makes_the_state_fail_if_coverage_is_required(
     bench.core.mark_failed(bench.core.nodes[B], origin=False)
     assert of_type(bench.effects(), StateChanged) == [StateChanged(False)]
     bench.core.config.require_full_coverage = False
+    bench.core.advance(bench.now_ms)
     assert of_type(bench.effects(), StateChanged) == [StateChanged(True)]

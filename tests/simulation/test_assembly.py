@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pyredis_cluster.gossip.simulate import Faults, Simulation
+from pyredis_cluster.gossip.simulation.cluster import Simulation
+from pyredis_cluster.gossip.simulation.faults import Faults
 
 
 def test_an_assembled_cluster_is_healthy_at_once_and_stays_so() -> None:

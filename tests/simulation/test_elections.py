@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 from pyredis_cluster.gossip.config import ClusterConfig
-from pyredis_cluster.gossip.simnode import SimNode
-from pyredis_cluster.gossip.simulate import Simulation
+from pyredis_cluster.gossip.simulation.cluster import Simulation
+from pyredis_cluster.gossip.simulation.hosts import SimNode
 
 
 def created(seed: int, nodes: int, replicas: int, **config: object) -> Simulation:

@@ -14,8 +14,9 @@ import pytest
 from pyredis_cluster.gossip import operations
 from pyredis_cluster.gossip.config import ClusterConfig
 from pyredis_cluster.gossip.core import ClusterCore
-from pyredis_cluster.gossip.simnode import SimNode
-from pyredis_cluster.gossip.simulate import Faults, Simulation
+from pyredis_cluster.gossip.simulation.cluster import Simulation
+from pyredis_cluster.gossip.simulation.faults import Faults
+from pyredis_cluster.gossip.simulation.hosts import SimNode
 from pyredis_cluster.gossip.voting import Voter
 
 MINUTE_MS = 60_000.0

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from . import bitmap
-from .nodes import NodeRecord
-from .nodesconf import SavedState
-from .slots import SLOT_COUNT
+from .. import bitmap
+from ..nodes import NodeRecord
+from ..nodesconf import SavedState
+from ..slots import SLOT_COUNT
 
 if TYPE_CHECKING:
-    from .simnode import SimNode
+    from .hosts import SimNode
 
 
 def assemble(nodes: Sequence[SimNode], replicas: int, *, diskless: bool = False) -> None:

@@ -1,0 +1,175 @@
+"""The simulated network: datagrams that are lost, repeated, delayed, cut off and refused, and the streams of syncs.
+
+Messages travel as objects; one in SAMPLE_EVERY, and each that could be too long, is encoded and decoded as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import heappush
+from typing import TYPE_CHECKING
+
+from ..effects import Send, Sync
+from ..errors import Dropped
+from ..messages import RUMORS_MAX_BYTES, Keyring, Kind, Message, decode, encode, rumor_size
+from ..nodes import Address
+from ..sync import SyncExchange
+from .words import random_words
+
+if TYPE_CHECKING:
+    from .cluster import Simulation
+    from .faults import Faults
+    from .hosts import SimNode
+
+DELAYS_MS = (0.1, 1.0)
+"""How long a datagram travels while no fault delays it."""
+SLOW_MS = (5.0, 500.0)
+SOCKET_BUFFER_MAX = 256
+"""Datagrams that wait for a paused process; later ones are lost."""
+SAMPLE_EVERY = 64
+RUMORS_SURE_MAX = 4
+"""Up to so many rumors, none of them a record, fit into a datagram whatever they are."""
+_WORD = 1.0 / 2**64
+_AUTH_ACK = int(Kind.AUTH_ACK)
+_AUTH_REQUEST = int(Kind.AUTH_REQUEST)
+
+
+class Network:
+    """Network(simulation, seed): `transmit` and `synchronise` carry what hosts send, `cut` keeps it from arriving."""
+
+    def __init__(self, simulation: Simulation, seed: int) -> None:
+        self._simulation = simulation
+        self._words = random_words(seed)
+        self._keyring = Keyring([b"simulation"])
+        self._cut: dict[tuple[int, int], float] = {}
+        self._by_address: dict[Address, SimNode] = {}
+        self._loss = self._twice = self._slow = 0.0
+        self._perfect = True
+        self.delays_ms = DELAYS_MS
+        self.messages = 0
+
+    def connect(self, host: SimNode) -> None:
+        self._by_address[host.address] = host
+
+    def set_faults(self, faults: Faults) -> None:
+        self._loss, self._twice, self._slow = faults.loss, faults.duplication, faults.slow
+        self._perfect = not (faults.loss or faults.duplication or faults.slow)
+
+    # Partitions
+
+    def reachable(self, source: SimNode, target: SimNode) -> bool:
+        """reachable(source, target) -> whether anything gets from `source` to `target` now."""
+        return not self._cut or self._cut.get((source.index, target.index), 0.0) <= self._simulation.now_ms
+
+    def cut(self, sources: Iterable[SimNode], targets: Iterable[SimNode], until_ms: float) -> None:
+        targets = list(targets)
+        for source in sources:
+            for target in targets:
+                self._cut[source.index, target.index] = until_ms
+
+    def heal(self) -> None:
+        self._cut.clear()
+
+    # Datagrams
+
+    def transmit(self, source: SimNode, send: Send) -> None:
+        """transmit(source, send): the datagram's whole fate, but for what `target` is when it arrives."""
+        self.messages = count = self.messages + 1
+        message = send.message
+        if message.rumors or not count % SAMPLE_EVERY:
+            self._check_encoding(message, count)
+        if message.kind == _AUTH_ACK:
+            source.check_vote(send.address, message.body[0])
+        elif message.kind == _AUTH_REQUEST:
+            source.check_candidacy(message.body[0])
+        target = self._by_address.get(send.address)
+        if target is None or (self._cut and not self.reachable(source, target)):
+            return
+        word = next(self._words)
+        simulation = self._simulation
+        if self._perfect:
+            low, high = self.delays_ms
+            arrival_ms = simulation.now_ms + low + (high - low) * word * _WORD
+        else:
+            if (word & 0xFFFF) < self._loss * 0x10000:
+                return
+            arrival_ms = simulation.now_ms + self._delay_ms()
+            if (word >> 16 & 0xFFFF) < self._twice * 0x10000:
+                simulation.at(simulation.now_ms + self._delay_ms(), self._arrive, source, target, message)
+        simulation.sequence += 1
+        event = (arrival_ms, simulation.sequence, self._arrive, (source, target, message))
+        heappush(simulation.events, event)
+
+    def _delay_ms(self) -> float:
+        word = next(self._words)
+        if (word & 0xFFFF) < self._slow * 0x10000:
+            low, high = SLOW_MS
+        else:
+            low, high = self.delays_ms
+        return low + (high - low) * word * _WORD
+
+    def _check_encoding(self, message: Message, count: int) -> None:
+        rumors = message.rumors
+        doubtful = len(rumors) > RUMORS_SURE_MAX or any(len(rumor) == 2 for rumor in rumors)
+        if not count % SAMPLE_EVERY or (doubtful and sum(map(rumor_size, rumors)) > RUMORS_MAX_BYTES):
+            decoded = decode(encode(message, self._keyring), self._keyring)
+            assert decoded == message, f"{message} became {decoded}"
+
+    def _arrive(self, source: SimNode, target: SimNode, message: Message) -> None:
+        if target.core is None:
+            if source.running and self.reachable(target, source):
+                arrival_ms = self._simulation.now_ms + self._delay_ms()
+                self._simulation.at(arrival_ms, self._refuse, source, target.address)
+        elif target.stopped:
+            if len(target.backlog) < SOCKET_BUFFER_MAX:
+                target.backlog.append((source.address, message))
+        else:
+            self.deliver(target, source.address, message)
+
+    def deliver(self, target: SimNode, source: Address, message: Message) -> None:
+        """deliver(target, source, message): the process reads it."""
+        core = target.core
+        assert core is not None
+        self._simulation.saw_message(target, message)
+        try:
+            core.receive(message, source, target.clock())
+        except Dropped as dropped:
+            assert dropped.reason == "unknown_sender", dropped.reason
+            core.stats.dropped[dropped.reason] += 1
+        target.apply()
+
+    def _refuse(self, source: SimNode, address: Address) -> None:
+        if source.running and source.core is not None:
+            source.core.refused(address, source.clock())
+            source.apply()
+
+    # Streams
+
+    def synchronise(self, source: SimNode, sync: Sync) -> None:
+        target = self._by_address.get(sync.address)
+        if target is None or source.core is None:
+            return
+        near = SyncExchange(source.core, self._keyring, initiator=True)
+        data = near.start()
+        self._simulation.at(self._simulation.now_ms + self._delay_ms(), self._accept, source, target, near, data)
+
+    def _accept(self, source: SimNode, target: SimNode, near: SyncExchange, data: bytes) -> None:
+        if target.running and target.core is not None and self.reachable(source, target):
+            far = SyncExchange(target.core, self._keyring, initiator=False)
+            self._pass_on(source, target, near, far, data)
+
+    def _pass_on(
+        self, source: SimNode, target: SimNode, mine: SyncExchange, theirs: SyncExchange, data: bytes
+    ) -> None:
+        """`target` reads what `source` wrote on a stream, and its answer goes back the same way."""
+        alive = target.running and theirs.core is target.core and self.reachable(source, target)
+        if not alive or not data:
+            return
+        try:
+            answer = theirs.feed(data, target.clock())
+        except Dropped:
+            return
+        self._simulation.note(target, "syncs", str(source.index))
+        target.apply()
+        due_ms = self._simulation.now_ms + self._delay_ms()
+        self._simulation.at(due_ms, self._pass_on, target, source, theirs, mine, answer)
