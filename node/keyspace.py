@@ -127,13 +127,13 @@ class Keyspace:
         self.on_expired: Callable[[Database, bytes], None] = lambda database, key: None
         """Called when a primary deleted an expired key: propagates the deletion."""
         self.free_later: Callable[[object, int], None] | None = None
-        """Called with what was unlinked or flushed lazily, and how many values that is, to be freed in small
+        """Called with what was removed and may be large, and as how many values it counts, to be freed in small
         steps; None frees it at once."""
         self.databases = [Database(self, index) for index in range(database_count)]
 
-    def flush(self, lazily: bool = False) -> int:
-        """flush() -> how many keys there were in all databases; none are left."""
-        return sum(database.flush(lazily) for database in self.databases)
+    def flush(self, lazily: bool = False, counted: bool = True) -> int:
+        """flush() -> how many keys there were in all databases; none are left. The options are Database.flush's."""
+        return sum(database.flush(lazily, counted) for database in self.databases)
 
     def swap(self, first: int, second: int) -> None:
         """swap(0, 1) exchanges two databases' contents (SWAPDB); clients keep their database numbers."""
@@ -235,10 +235,12 @@ class Database:
             self._tell(key)
 
     def delete(self, key: bytes) -> bool:
-        """delete(key) -> whether a living key was removed (DEL's count). O(1) and the freeing of the value."""
+        """delete(key) -> whether a living key was removed (DEL's count). O(1): a large one is freed in small steps."""
         if self.find(key) is None:
             return False
-        self.remove(key)
+        value = self.remove(key)
+        if type(value) is not bytes and self.keyspace.free_later is not None:
+            self.keyspace.free_later(value, 0)
         return True
 
     def remove(self, key: bytes) -> Value | None:
@@ -272,17 +274,18 @@ class Database:
         if type(value) is not bytes and keyspace.free_later is not None:
             keyspace.free_later(value, 1)
 
-    def flush(self, lazily: bool = False) -> int:
+    def flush(self, lazily: bool = False, counted: bool = True) -> int:
         """flush() -> how many keys there were; the database is empty now. WATCHed keys fail, as in FLUSHDB.
 
-        O(n), or O(1) with `lazily`, which leaves the freeing to `Keyspace.free_later`.
+        O(n), or O(slots) with `lazily`, which leaves the freeing to `Keyspace.free_later`; `counted`: as lazily
+        freed objects.
         """
         removed = self.size
         for key, watches in self.watched.items():
             for watch in watches:
                 watch.replaced(self, key, None)
         if lazily and removed and self.keyspace.free_later is not None:
-            self.keyspace.free_later([*filter(None, self.slots)], removed)
+            self.keyspace.free_later([*filter(None, self.slots)], removed if counted else 0)
             self.keyspace.free_later(self.expires, 0)
         self.slots = [_NO_KEYS] * SLOT_COUNT
         self.expires = ExpiryIndex()

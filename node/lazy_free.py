@@ -1,4 +1,4 @@
-"""Lazy freeing: what UNLINK and FLUSHALL ASYNC took out of the keyspace is taken apart in small steps.
+"""Lazy freeing: large values out of the keyspace, and databases that were flushed, are taken apart in small steps.
 
 Law: a step's work is bounded by time; whatever is handed over belongs to nobody else, it is emptied.
 """
@@ -25,7 +25,10 @@ class LazyFree:
         self.freed = 0
 
     def add(self, value: Any, objects: int = 1) -> None:
-        """add(value): a value, or a container of `objects` values, that nothing refers to any more. O(1)."""
+        """add(value): a value, or a container, that nothing refers to any more; it counts as `objects` values. O(1).
+
+        What Redis would free at once counts as none: INFO tells of what UNLINK and ASYNC leave only.
+        """
         if _is_large(value):
             self._parts.append(value)
             self.pending += objects

@@ -103,8 +103,11 @@ def scan(client: Client, args: list[bytes]) -> bytes:
     return scan_reply(cursor, [name for name, _ in items])
 
 
-def _flushes_lazily(client: Client, args: list[bytes]) -> bool:
-    """Whether FLUSHDB or FLUSHALL frees in small steps: its option, or the lazyfree directive."""
+def _counts_as_lazy(client: Client, args: list[bytes]) -> bool:
+    """Whether what FLUSHDB or FLUSHALL removes counts as lazily freed: its option, or the lazyfree directive.
+
+    It is freed in small steps anyway: SYNC must not stop a node for the time that a million keys take.
+    """
     if len(args) == 1:
         lazily: bool = client.server.config.lazyfree_lazy_user_flush
         return lazily
@@ -129,7 +132,7 @@ def flushdb(client: Client, args: list[bytes]) -> bytes:
     Remove all keys from the current database.
     Complexity: O(N) where N is the number of keys in the selected database
     """
-    client.db.flush(_flushes_lazily(client, args))
+    client.db.flush(lazily=True, counted=_counts_as_lazy(client, args))
     client.db.keyspace.dirty += 1
     return OK
 
@@ -149,7 +152,7 @@ def flushall(client: Client, args: list[bytes]) -> bytes:
     Removes all keys from all databases.
     Complexity: O(N) where N is the total number of keys in all databases
     """
-    client.db.keyspace.flush(_flushes_lazily(client, args))
+    client.db.keyspace.flush(lazily=True, counted=_counts_as_lazy(client, args))
     client.db.keyspace.dirty += 1
     client.server.persistence.flushed_all()
     return OK

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from time import thread_time
+from typing import Any
 
+import pytest
 from pyredis_cluster.node.lazy_free import FREED_AT_ONCE_MAX_ELEMENTS, LazyFree
 from pyredis_cluster.node.values.hash import Hash
 from pyredis_cluster.node.values.list import List
@@ -49,6 +51,28 @@ def test_a_step_goes_on_while_there_is_time() -> None:
         lazy_free.add(value)
     assert not lazy_free.step(lambda: True)
     assert lazy_free.freed == 4
+
+
+@pytest.mark.parametrize(
+    ("command", "counted"),
+    [(b"DEL set", 0), (b"FLUSHALL SYNC", 0), (b"FLUSHDB", 0), (b"UNLINK set", 1), (b"FLUSHALL ASYNC", 1)],
+)
+def test_commands_leave_large_values_to_the_reclaimer_and_count_as_in_redis(
+    node: Any, command: bytes, counted: int
+) -> None:
+    lazy_free = node.server.reclaimer.lazy_free
+    members = [b"%d" % number for number in range(5_000)]
+    node.run(b"SADD", b"set", *members)
+    partitions = node.server.keyspace.databases[0].peek(b"set").entries._partitions
+    node.run(*command.split())
+    assert node.ask("DBSIZE") == 0
+    assert lazy_free.pending == counted
+    steps = 0
+    while lazy_free.step(lambda: False):
+        steps += 1
+    assert steps > 5
+    assert lazy_free.freed == counted
+    assert not partitions
 
 
 def test_no_step_is_long() -> None:
