@@ -18,6 +18,7 @@ from .command import Command
 from .errors import CommandError
 from .pausing import PausePurpose, Pauses
 from .reply import NO_REPLY
+from .values.packed import kind_of
 
 if TYPE_CHECKING:
     from .server import Server
@@ -210,7 +211,7 @@ class Blocking:
             if (
                 parked is not None
                 and parked.database is database
-                and parked.value_type in (None, type(value))
+                and parked.value_type in (None, kind_of(value))
             ):
                 self._rerun(client, parked)
 

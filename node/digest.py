@@ -15,6 +15,7 @@ from .reply import format_shortest
 from .values.common import type_name
 from .values.hash import Hash
 from .values.list import List
+from .values.packed import unpacked
 from .values.set import Set
 from .values.sorted_set import SortedSet
 
@@ -52,7 +53,7 @@ def _elements(value: Any) -> Iterable[int]:
 
 def value_digest(database: Database, key: bytes, digest: int = 0) -> int:
     """value_digest(database, key) -> the digest of the key's value, mixed into `digest`; 0 if there is no value."""
-    value = database.peek(key)
+    value = unpacked(database.peek(key))
     if value is None:
         return digest
     digest = _mix(digest, pack(">I", _TYPE_NUMBERS[type_name(value)]))

@@ -2,7 +2,8 @@
 
 Laws: only this module changes a slot dict; every change of a key's value goes through `modified` (or a
 method that calls it), which counts `dirty`, fails WATCHers and wakes parked clients; an expired key is
-never seen by a reader. Nothing here knows clients, sockets or replies.
+never seen by a reader. A small collection that is not in use may stand packed: that is no change, and who needs its
+elements asks `opened`. Nothing here knows clients, sockets or replies.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ import enum
 from binascii import crc_hqx
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from pyredis_cluster.gossip.slots import SLOT_COUNT, hash_tag, key_slot
 
 from .clock import Clock
+from .errors import WrongTypeError
 from .expiry import ExpiryIndex
+from .unpacked import Unpacked
+from .values.packed import COLLECTIONS, Packed, packed
 from .values.table import Mapping, Table, random_key, scan_step
 
 Value = Any
-"""bytes | bytearray | List | Hash | Set | SortedSet; a class of values/ for each but strings."""
+"""bytes | bytearray | List | Hash | Set | SortedSet | Packed; a class of values/ for each but strings."""
+
+Collection = TypeVar("Collection")
 
 SLOT_DICT_MAX_ENTRIES = 2048
 """A slot of more keys becomes a `Table`, so that SCAN and RANDOMKEY stay bounded."""
@@ -143,13 +149,14 @@ class Keyspace:
 class Database:
     """One numbered database. Keys are bytes; a value's type is its class; strings are bytes or bytearray."""
 
-    __slots__ = ("blocked", "expires", "index", "keyspace", "size", "slots", "watched")
+    __slots__ = ("blocked", "expires", "index", "keyspace", "size", "slots", "unpacked", "watched")
 
     def __init__(self, keyspace: Keyspace, index: int) -> None:
         self.keyspace = keyspace
         self.index = index
         self.slots: list[Mapping[Value]] = [_NO_KEYS] * SLOT_COUNT
         self.expires = ExpiryIndex()
+        self.unpacked = Unpacked()
         self.size = 0
         self.watched: dict[bytes, list[Watch]] = {}
         self.blocked: dict[bytes, dict[Any, None]] = {}
@@ -228,11 +235,19 @@ class Database:
         keys[key] = value
         if len(keys) != before:
             self.size += 1
+            if type(value) in COLLECTIONS:
+                self.unpacked.noted[key] = None
             if before >= SLOT_DICT_MAX_ENTRIES and type(keys) is dict:
                 self.slots[slot] = Table(keys)
         self.keyspace.dirty += 1
         if self.watched or self.blocked:
             self._tell(key)
+
+    def store(self, key: bytes, value: Value) -> None:
+        """store(key, value): as `set`, for a value of any type that may come in the place of another one. O(1)."""
+        self.set(key, value)
+        if type(value) in COLLECTIONS:
+            self.unpacked.noted[key] = None
 
     def delete(self, key: bytes) -> bool:
         """delete(key) -> whether a living key was removed (DEL's count). O(1): a large one is freed in small steps."""
@@ -289,6 +304,7 @@ class Database:
             self.keyspace.free_later(self.expires, 0)
         self.slots = [_NO_KEYS] * SLOT_COUNT
         self.expires = ExpiryIndex()
+        self.unpacked = Unpacked()
         self.size = 0
         self.keyspace.dirty += removed
         return removed
@@ -301,12 +317,34 @@ class Database:
                     watch.replaced(database, key, replacement)
         self.slots, other.slots = other.slots, self.slots
         self.expires, other.expires = other.expires, self.expires
+        self.unpacked, other.unpacked = other.unpacked, self.unpacked
         self.size, other.size = other.size, self.size
         self.keyspace.dirty += 1
         for database in (self, other):
             for key in database.blocked:
                 if database.peek(key) is not None:
                     self.keyspace.ready[database.index, key] = None
+
+    # -- packing
+
+    def opened(self, key: bytes, value: Value, kind: type[Collection]) -> Collection:
+        """opened(key, value, Hash) -> the key's value unpacked, which takes its place; WrongTypeError if it's no Hash.
+
+        For a value of `read` or `find` that is not of the class wanted: a packed one, or one of another type. O(n).
+        """
+        if not isinstance(value, Packed) or value.kind is not kind:
+            raise WrongTypeError
+        collection: Collection = value.unpack()
+        self.slots[key_slot(key)][key] = collection
+        self.unpacked.noted[key] = None
+        return collection
+
+    def pack(self, key: bytes) -> None:
+        """pack(key) packs the key's value if it is a small collection. Not while a command holds it. O(n)."""
+        keys = self.slots[key_slot(key)]
+        value = keys.get(key)
+        if type(value) in COLLECTIONS:
+            keys[key] = packed(value)
 
     # -- time to live
 
@@ -398,3 +436,4 @@ class Database:
             assert self.peek(key) is not None
         for slot, keys in enumerate(self.slots):
             assert all(key_slot(key) == slot for key in keys)
+            assert all(packed(value) is value or key in self.unpacked for key, value in keys.items())

@@ -1,4 +1,4 @@
-"""Background reclaiming: keys whose time has come, and what was freed lazily, in short slices of time.
+"""Background reclaiming, in short slices: keys whose time has come, what was freed lazily, collections to be packed.
 
 Laws: a slice ends after SLICE_NS, so that no request waits longer for it; between slices the node serves.
 Only a primary that is neither paused, loading nor importing slots expires keys; each one is propagated as its DEL.
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SLICE_NS = 1_000_000
 KEYS_PER_CHECK = 32
 """So many keys are deleted between two looks at the clock."""
+
+COLLECTIONS_PER_CHECK = 16
+"""So many collections are packed between two looks at the clock."""
 
 CPU_PERCENT = 25
 CPU_PERCENT_PER_EFFORT = 2
@@ -47,7 +50,8 @@ class Reclaimer:
             return self._counter_ns() < ends_ns
 
         expiring = self._expires_keys() and self._server.reactor.batch(lambda: self._expire(has_time))
-        return self.lazy_free.step(has_time) or expiring
+        freeing = self.lazy_free.step(has_time)
+        return self._pack(has_time) or freeing or expiring
 
     def _expires_keys(self) -> bool:
         server = self._server
@@ -73,6 +77,17 @@ class Reclaimer:
                 if not has_time():
                     return True
             self._next_database = (self._next_database + 1) % len(databases)
+        return False
+
+    def _pack(self, has_time: Callable[[], bool]) -> bool:
+        """Pack collections that have been unpacked for a while -> whether there are more."""
+        now_ms = self._server.clock.now_ms
+        for database in self._server.keyspace.databases:
+            while keys := database.unpacked.due(now_ms, COLLECTIONS_PER_CHECK):
+                for key in keys:
+                    database.pack(key)
+                if not has_time():
+                    return True
         return False
 
     async def run(self) -> None:

@@ -25,10 +25,13 @@ def key_bytes(key: bytes, has_expiry: bool) -> int:
 
 
 def value_bytes(value: Any, samples: int) -> int:
-    """value_bytes(value, 5) -> the value with its elements, their mean size taken from `samples`; 0: from all."""
-    if isinstance(value, (bytes, bytearray)):
-        return getsizeof(value)
+    """value_bytes(value, 5) -> the value with its elements, their mean size taken from `samples`; 0: from all.
+
+    A packed collection is one object, as a string is.
+    """
     size = getsizeof(value)
+    if isinstance(value, (bytes, bytearray)):
+        return size
     if type(value) is List:
         return size + getsizeof(value.items) + _elements(((element,) for element in value), len(value), samples)
     if type(value) is Set:

@@ -22,6 +22,7 @@ from ..protected import is_allowed
 from ..reply import OK, array, bulk, help_lines, integer, simple
 from ..values.common import encoding
 from ..values.hash import Hash
+from ..values.packed import unpacked
 from ..values.sorted_set import SortedSet
 
 log = logging.getLogger("pyredis")
@@ -110,6 +111,7 @@ def _listpack(client: Client, args: list[bytes]) -> bytes:
         raise NoSuchKeyError
     if encoding(value) != b"listpack":
         raise CommandError("Not a listpack encoded object.")
+    value = unpacked(value)
     if isinstance(value, Hash):
         elements: list[object] = [part for pair in value.fields.items() for part in pair]
     elif isinstance(value, SortedSet):

@@ -13,6 +13,7 @@ from ..parsing import INT64_MAX, parse_integer
 from ..persistence.encode import PayloadFooterError, dump_value, load_value
 from ..persistence.errors import RdbFormatError
 from ..reply import OK, bulk
+from ..values.packed import packed
 
 log = logging.getLogger("pyredis")
 
@@ -80,7 +81,7 @@ def _restore(client: Client, args: list[bytes]) -> bytes:
         log.log(VERBOSE, "RESTORE: the payload's integrity check failed: %s", error)
         raise CommandError("Bad data format") from None
     if not ttl_ms:
-        database.set(name, value)
+        database.store(name, packed(value))
         return OK
     now_ms = client.server.clock.now_ms
     when_ms = ttl_ms if absolute else min(ttl_ms + now_ms, INT64_MAX)
@@ -88,7 +89,7 @@ def _restore(client: Client, args: list[bytes]) -> bytes:
         if replace and database.delete(name):
             client.propagate_as([b"UNLINK" if client.server.config.lazyfree_lazy_server_del else b"DEL", name])
         return OK
-    database.set(name, value)
+    database.store(name, packed(value))
     database.set_expiry(name, when_ms)
     if not absolute:
         client.propagate_as([*args[:2], b"%d" % when_ms, *args[3:], b"ABSTTL"])

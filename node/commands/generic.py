@@ -168,7 +168,7 @@ def _move(source: Database, name: bytes, target: Database, new_name: bytes) -> N
     before = keyspace.dirty
     when_ms = source.expiry_ms(name)
     value = source.remove(name)
-    target.set(new_name, value)
+    target.store(new_name, value)
     if when_ms is not None:
         target.set_expiry(new_name, when_ms)
     keyspace.dirty = before + 1
@@ -294,7 +294,7 @@ def copy(client: Client, args: list[bytes]) -> bytes:
     if value is None or (target.find(new_name) is not None and not replace):
         return ZERO
     when_ms = db.expiry_ms(name)
-    target.set(new_name, copied(value))
+    target.store(new_name, copied(value))
     if when_ms is not None:
         target.set_expiry(new_name, when_ms)
     return ONE

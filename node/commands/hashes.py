@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..client import Client
 from ..command import command, key
-from ..errors import CommandError, WrongTypeError
+from ..errors import CommandError
 from ..long_double import add, format_long_double, overflows, parse_long_double
 from ..parsing import INT64_MAX, INT64_MIN, integer_or_none, parse_cursor, parse_integer
 from ..reply import EMPTY_ARRAY, ONE, ZERO, bulk, bulk_array, integer
@@ -19,9 +19,9 @@ from ..values.table import scan_step
 def read_hash(client: Client, name: bytes) -> Hash | None:
     """read_hash(client, key) -> the hash, for a reading command, or None; WrongTypeError."""
     value = client.db.read(name)
-    if value is not None and type(value) is not Hash:
-        raise WrongTypeError
-    return value
+    if value is None or type(value) is Hash:
+        return value
+    return client.db.opened(name, value, Hash)
 
 
 def _writable(client: Client, name: bytes) -> Hash:
@@ -30,7 +30,7 @@ def _writable(client: Client, name: bytes) -> Hash:
     if value is None:
         return Hash()
     if type(value) is not Hash:
-        raise WrongTypeError
+        return client.db.opened(name, value, Hash)
     return value
 
 
@@ -43,7 +43,13 @@ def _set_one(client: Client, name: bytes, field: bytes, text: bytes) -> bool:
         created = value.set(field, text, config.hash_max_listpack_entries, config.hash_max_listpack_value)
         db.modified(name)
         return created
-    value = _writable(client, name)
+    if value is not None:
+        created = db.opened(name, value, Hash).set(
+            field, text, config.hash_max_listpack_entries, config.hash_max_listpack_value
+        )
+        db.modified(name)
+        return created
+    value = Hash()
     value.set(field, text, config.hash_max_listpack_entries, config.hash_max_listpack_value)
     db.put(name, value)
     return True
@@ -199,7 +205,7 @@ def hdel(client: Client, args: list[bytes]) -> bytes:
     if value is None:
         return ZERO
     if type(value) is not Hash:
-        raise WrongTypeError
+        value = client.db.opened(args[1], value, Hash)
     pop = value.fields.pop
     deleted = 0
     for field in args[2:]:

@@ -99,7 +99,7 @@ def lcs(client: Client, args: list[bytes]) -> bytes:
     Complexity: O(N*M) where N and M are the lengths of s1 and s2, respectively
     """
     values = [client.db.read(name) for name in args[1:3]]
-    if any(value is not None and not isinstance(value, bytes | bytearray) for value in values):
+    if any(value is not None and type(value) not in (bytes, bytearray) for value in values):
         raise CommandError("The specified keys must contain string values")
     first, second = (bytes(value or b"") for value in values)
     options = _parse(args)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..client import Client
 from ..command import command, key
-from ..errors import CommandError, NoSuchKeyError, OutOfRangeError, SyntaxError_, WrongTypeError
+from ..errors import CommandError, NoSuchKeyError, OutOfRangeError, SyntaxError_
 from ..parsing import INT64_MAX, parse_integer, parse_integer_between, parse_non_negative
 from ..reply import EMPTY_ARRAY, MINUS_ONE, OK, ZERO, array, bulk, bulk_array, integer
 from ..values.list import List
@@ -16,17 +16,17 @@ from ..values.list import List
 def find_list(client: Client, name: bytes) -> List | None:
     """find_list(client, key) -> the list for a writing command, or None; WrongTypeError for another type."""
     value = client.db.find(name)
-    if value is not None and type(value) is not List:
-        raise WrongTypeError
-    return value
+    if value is None or type(value) is List:
+        return value
+    return client.db.opened(name, value, List)
 
 
 def read_list(client: Client, name: bytes) -> List | None:
     """read_list(client, key) -> the list for a reading command, or None; WrongTypeError for another type."""
     value = client.db.read(name)
-    if value is not None and type(value) is not List:
-        raise WrongTypeError
-    return value
+    if value is None or type(value) is List:
+        return value
+    return client.db.opened(name, value, List)
 
 
 # -- pushing
@@ -53,10 +53,10 @@ def lpush(client: Client, args: list[bytes]) -> bytes:
     if value is None:
         value = List()
         db.put(name, value)
-    elif type(value) is List:
-        db.modified(name)
     else:
-        raise WrongTypeError
+        if type(value) is not List:
+            value = db.opened(name, value, List)
+        db.modified(name)
     fill = client.server.config.list_max_listpack_size
     if len(args) == 3:
         value.appendleft(args[2], fill)
@@ -87,10 +87,10 @@ def rpush(client: Client, args: list[bytes]) -> bytes:
     if value is None:
         value = List()
         db.put(name, value)
-    elif type(value) is List:
-        db.modified(name)
     else:
-        raise WrongTypeError
+        if type(value) is not List:
+            value = db.opened(name, value, List)
+        db.modified(name)
     fill = client.server.config.list_max_listpack_size
     if len(args) == 3:
         value.append(args[2], fill)
@@ -190,7 +190,7 @@ def lpop(client: Client, args: list[bytes]) -> bytes:
     if value is None:
         return client.resp.null
     if type(value) is not List:
-        raise WrongTypeError
+        value = db.opened(name, value, List)
     element = value.popleft(client.server.config.list_max_listpack_size)
     if value.items:
         db.modified(name)
@@ -222,7 +222,7 @@ def rpop(client: Client, args: list[bytes]) -> bytes:
     if value is None:
         return client.resp.null
     if type(value) is not List:
-        raise WrongTypeError
+        value = db.opened(name, value, List)
     element = value.pop(client.server.config.list_max_listpack_size)
     if value.items:
         db.modified(name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..client import Client
 from ..command import command, key
-from ..errors import CommandError, SyntaxError_, WrongTypeError
+from ..errors import CommandError, SyntaxError_
 from ..parsing import INT64_MAX, parse_cursor, parse_integer_between, parse_non_negative
 from ..reply import EMPTY_ARRAY, ONE, ZERO, array, bulk, bulk_array, integer
 from ..scan_options import parse_scan_options
@@ -23,17 +23,17 @@ RANDOM_COUNT_MAX = 10_000_000
 def find_set(client: Client, name: bytes) -> Set | None:
     """find_set(client, key) -> the set for a writing command, or None; WrongTypeError for another type."""
     value = client.db.find(name)
-    if value is not None and type(value) is not Set:
-        raise WrongTypeError
-    return value
+    if value is None or type(value) is Set:
+        return value
+    return client.db.opened(name, value, Set)
 
 
 def read_set(client: Client, name: bytes) -> Set | None:
     """read_set(client, key) -> the set for a reading command, or None; WrongTypeError for another type."""
     value = client.db.read(name)
-    if value is not None and type(value) is not Set:
-        raise WrongTypeError
-    return value
+    if value is None or type(value) is Set:
+        return value
+    return client.db.opened(name, value, Set)
 
 
 @command(
@@ -61,7 +61,7 @@ def sadd(client: Client, args: list[bytes]) -> bytes:
         db.put(name, value)
         db.keyspace.dirty -= 1
     elif type(value) is not Set:
-        raise WrongTypeError
+        value = db.opened(name, value, Set)
     if count == 1:
         if not value.add(args[2], limits):
             return ZERO
@@ -225,7 +225,7 @@ def spop(client: Client, args: list[bytes]) -> bytes:
     if value is None:
         return client.resp.null
     if type(value) is not Set:
-        raise WrongTypeError
+        value = db.opened(name, value, Set)
     member = value.pop(db.keyspace.rng)
     db.shrunk(name, value)
     client.propagated = [[b"SREM", name, member]]

@@ -68,7 +68,7 @@ def _store(client: Client, name: bytes, members: Iterable[bytes]) -> bytes:
     if not len(value):
         client.db.delete(name)
         return ZERO
-    client.db.set(name, value)
+    client.db.store(name, value)
     return integer(len(value))
 
 

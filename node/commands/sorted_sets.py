@@ -10,8 +10,7 @@ from math import isnan
 
 from ..client import Client
 from ..command import command, key
-from ..errors import CommandError, SyntaxError_, WrongTypeError
-from ..keyspace import Value
+from ..errors import CommandError, SyntaxError_
 from ..parsing import INT64_MAX, float_or_none, parse_cursor, parse_float, parse_integer_between
 from ..reply import EMPTY_ARRAY, ONE, ZERO, array, bulk, bulk_array, format_double, integer
 from ..scan_options import parse_scan_options, scan_reply
@@ -26,11 +25,20 @@ RANDOM_REPLY_MAX_BYTES = 512 << 20
 """ZRANDMEMBER with a negative count is refused where the reply might become longer (proto-max-bulk-len)."""
 
 
-def as_sorted_set(value: Value | None) -> SortedSet | None:
-    """as_sorted_set(db.read(key)) -> the sorted set, or None; WrongTypeError if it is something else."""
+def find_sorted_set(client: Client, name: bytes) -> SortedSet | None:
+    """find_sorted_set(client, key) -> the sorted set, for a writing command, or None; WrongTypeError."""
+    value = client.db.find(name)
     if value is None or type(value) is SortedSet:
         return value
-    raise WrongTypeError
+    return client.db.opened(name, value, SortedSet)
+
+
+def read_sorted_set(client: Client, name: bytes) -> SortedSet | None:
+    """read_sorted_set(client, key) -> the sorted set, for a reading command, or None; WrongTypeError."""
+    value = client.db.read(name)
+    if value is None or type(value) is SortedSet:
+        return value
+    return client.db.opened(name, value, SortedSet)
 
 
 def new_sorted_set(client: Client, scores: dict[bytes, float]) -> SortedSet:
@@ -47,7 +55,7 @@ def store(client: Client, destination: bytes, scores: dict[bytes, float]) -> byt
     """store(client, destination, scores) -> their number; the key now holds them, or is gone if none."""
     db = client.db
     if scores:
-        db.set(destination, new_sorted_set(client, scores))
+        db.store(destination, new_sorted_set(client, scores))
     else:
         db.delete(destination)
     return integer(len(scores))
@@ -102,7 +110,7 @@ def _add_one(client: Client, name: bytes, member: bytes, score: float) -> bytes:
         db.put(name, new_sorted_set(client, {member: score}))
         return ONE
     if type(found) is not SortedSet:
-        raise WrongTypeError
+        found = db.opened(name, found, SortedSet)
     before = found.put(member, score)
     if before is None:
         if found.encoding is LISTPACK:
@@ -153,7 +161,7 @@ def _add(client: Client, args: list[bytes], options: _AddOptions) -> bytes:
     db = client.db
     config = client.server.config
     entries_max, value_max = config.zset_max_listpack_entries, config.zset_max_listpack_value
-    found = as_sorted_set(db.find(args[1]))
+    found = find_sorted_set(client, args[1])
     if found is None and options.xx:
         return client.resp.null if options.incr else ZERO
     zset = SortedSet() if found is None else found
@@ -212,7 +220,7 @@ def zincrby(client: Client, args: list[bytes]) -> bytes:
     """
     increment = parse_float(args[2])
     db = client.db
-    zset = as_sorted_set(db.find(args[1]))
+    zset = find_sorted_set(client, args[1])
     current = None if zset is None else zset.scores.get(args[3])
     if zset is None or current is None:
         _add_one(client, args[1], args[3], increment)
@@ -243,7 +251,7 @@ def zrem(client: Client, args: list[bytes]) -> bytes:
     Complexity: O(M*log(N)), N members and M to be removed
     """
     db = client.db
-    zset = as_sorted_set(db.find(args[1]))
+    zset = find_sorted_set(client, args[1])
     if zset is None:
         return ZERO
     removed = sum(map(zset.remove, args[2:]))
@@ -272,7 +280,7 @@ def zcard(client: Client, args: list[bytes]) -> bytes:
 
     Complexity: O(1)
     """
-    zset = as_sorted_set(client.db.read(args[1]))
+    zset = read_sorted_set(client, args[1])
     return ZERO if zset is None else integer(len(zset))
 
 
@@ -292,7 +300,7 @@ def zscore(client: Client, args: list[bytes]) -> bytes:
 
     Complexity: O(1)
     """
-    zset = as_sorted_set(client.db.read(args[1]))
+    zset = read_sorted_set(client, args[1])
     score = None if zset is None else zset.scores.get(args[2])
     return client.resp.null if score is None else client.resp.double(score)
 
@@ -313,7 +321,7 @@ def zmscore(client: Client, args: list[bytes]) -> bytes:
 
     Complexity: O(N) where N is the number of members being requested.
     """
-    zset = as_sorted_set(client.db.read(args[1]))
+    zset = read_sorted_set(client, args[1])
     resp = client.resp
     if zset is None:
         return array([resp.null] * (len(args) - 2))
@@ -330,7 +338,7 @@ def _rank(client: Client, args: list[bytes], reverse: bool) -> bytes:
         raise client.command.arity_error()
     if with_score and args[3].lower() != b"withscore":
         raise SyntaxError_
-    zset = as_sorted_set(client.db.read(args[1]))
+    zset = read_sorted_set(client, args[1])
     rank = None if zset is None else zset.rank(args[2])
     if zset is None or rank is None:
         return resp.null_array if with_score else resp.null
@@ -425,7 +433,7 @@ def zrandmember(client: Client, args: list[bytes]) -> bytes:
             raise SyntaxError_
         if with_scores and abs(count) > INT64_MAX // 2:
             raise CommandError("value is out of range")
-    zset = as_sorted_set(client.db.read(args[1]))
+    zset = read_sorted_set(client, args[1])
     if zset is None:
         return client.resp.null if len(args) == 2 else EMPTY_ARRAY
     if len(args) == 2:
@@ -456,7 +464,7 @@ def zscan(client: Client, args: list[bytes]) -> bytes:
     Complexity: O(1) for every call, O(N) for a complete iteration over N members
     """
     cursor = parse_cursor(args[2])
-    zset = as_sorted_set(client.db.read(args[1]))
+    zset = read_sorted_set(client, args[1])
     if zset is None:
         return scan_reply(0, [])
     count, match = parse_scan_options(args, 3)

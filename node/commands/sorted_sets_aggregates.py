@@ -15,6 +15,7 @@ from ..errors import CommandError, SyntaxError_, WrongTypeError
 from ..keyspace import Value
 from ..parsing import parse_float, parse_integer, parse_non_negative
 from ..reply import bulk_array, integer
+from ..values.packed import unpacked
 from ..values.score_index import ScoreIndex
 from ..values.set import Set
 from ..values.sorted_set import SortedSet
@@ -49,6 +50,7 @@ class _Source:
     __slots__ = ("entries", "scored", "weight")
 
     def __init__(self, value: Value | None) -> None:
+        value = unpacked(value)
         self.weight = 1.0
         self.scored = type(value) is SortedSet
         self.entries: Mapping[Any] = {}

@@ -12,7 +12,7 @@ from ..parsing import parse_non_negative, parse_timeout_ms
 from ..reply import EMPTY_ARRAY, array, bulk
 from ..values.sorted_set import SortedSet
 from .lists_moving import parse_multi_pop
-from .sorted_sets import as_sorted_set, nested_pairs, pairs_reply
+from .sorted_sets import find_sorted_set, nested_pairs, pairs_reply
 
 MIN_MAX = (b"min", b"max")
 
@@ -46,7 +46,7 @@ def _pop(client: Client, args: list[bytes], lowest: bool) -> bytes:
         raise SyntaxError_
     count = parse_non_negative(args[2]) if len(args) == 3 else 1
     name = args[1]
-    zset = as_sorted_set(client.db.find(name))
+    zset = find_sorted_set(client, name)
     if zset is None or count == 0:
         return EMPTY_ARRAY
     if len(args) == 2:
@@ -101,7 +101,7 @@ def zpopmax(client: Client, args: list[bytes]) -> bytes:
 def _first(client: Client, names: list[bytes]) -> tuple[bytes, SortedSet] | None:
     """The first key that exists, with its value; WrongTypeError if that is no sorted set."""
     for name in names:
-        zset = as_sorted_set(client.db.find(name))
+        zset = find_sorted_set(client, name)
         if zset is not None:
             return name, zset
     return None

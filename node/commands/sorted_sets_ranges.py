@@ -14,7 +14,7 @@ from ..errors import CommandError, SyntaxError_
 from ..parsing import float_or_none, parse_integer
 from ..reply import EMPTY_ARRAY, ZERO, bulk_array, integer
 from ..values.sorted_set import SortedSet
-from .sorted_sets import as_sorted_set, pairs_reply, store
+from .sorted_sets import find_sorted_set, pairs_reply, read_sorted_set, store
 
 NOT_A_FLOAT = "min or max is not a float"
 NOT_A_LEX_ITEM = "min or max not valid string range item"
@@ -175,7 +175,7 @@ class _Query:
 def _answer(client: Client, args: list[bytes], by: bytes | None, reverse: bool | None) -> bytes:
     """The reply of ZRANGE and its relatives."""
     query = _Query(args, 1, by, reverse)
-    zset = as_sorted_set(client.db.read(args[1]))
+    zset = read_sorted_set(client, args[1])
     if zset is None:
         return EMPTY_ARRAY
     start, stop = query.ranks(zset)
@@ -321,7 +321,7 @@ def zrangestore(client: Client, args: list[bytes]) -> bytes:
     Complexity: O(log(N)+M), N members of which M are stored
     """
     query = _Query(args, 2, None, None, storing=True)
-    zset = as_sorted_set(client.db.read(args[2]))
+    zset = read_sorted_set(client, args[2])
     return store(client, args[1], {} if zset is None else dict(zset.items(*query.ranks(zset))))
 
 
@@ -329,7 +329,7 @@ def zrangestore(client: Client, args: list[bytes]) -> bytes:
 
 
 def _count(client: Client, name: bytes, wanted: Range) -> bytes:
-    zset = as_sorted_set(client.db.read(name))
+    zset = read_sorted_set(client, name)
     if zset is None:
         return ZERO
     start, stop = wanted.ranks(zset)
@@ -380,7 +380,7 @@ def zlexcount(client: Client, args: list[bytes]) -> bytes:
 def _remove(client: Client, name: bytes, wanted: Range) -> bytes:
     """ZREMRANGEBY... (Redis: zremrangeGenericCommand)."""
     db = client.db
-    zset = as_sorted_set(db.find(name))
+    zset = find_sorted_set(client, name)
     if zset is None:
         return ZERO
     start, stop = wanted.ranks(zset)

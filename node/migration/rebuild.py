@@ -15,6 +15,7 @@ from ..persistence.encode import dump_value
 from ..reply import format_double
 from ..values.hash import Hash
 from ..values.list import List
+from ..values.packed import unpacked
 from ..values.set import Set
 from ..values.sorted_set import SortedSet
 
@@ -50,6 +51,7 @@ def rebuild(key: bytes, value: Value, expiry_ms: int | None) -> Iterator[list[by
     if type(value) in (bytes, bytearray):
         yield [b"SET", key, bytes(value)] + ([] if expiry_ms is None else [b"PXAT", b"%d" % expiry_ms])
         return
+    value = unpacked(value)
     filled_by = _FILLED_BY.get(type(value))
     if filled_by is None:
         yield [b"RESTORE", key, b"%d" % (expiry_ms or 0), dump_value(value), b"REPLACE", b"ABSTTL"]

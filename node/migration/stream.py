@@ -15,6 +15,7 @@ from pyredis_cluster.client.resp import encode_command
 from pyredis_cluster.gossip.slots import SLOT_COUNT, key_slot
 
 from ..keyspace import Database, Value
+from ..values.packed import COLLECTIONS
 from ..values.table import scan_step
 from .rebuild import rebuild
 
@@ -103,7 +104,7 @@ class SlotStream:
             if len(self._batch) >= 2 * BATCH_MAX_KEYS or self._batch_bytes >= BATCH_MAX_BYTES:
                 self._send_batch()
                 yield True
-        elif type(value) is not bytes and type(value) is not bytearray and len(value) >= LARGE_MIN_ELEMENTS:
+        elif type(value) in COLLECTIONS and len(value) >= LARGE_MIN_ELEMENTS:
             self._send_batch()
             yield from self._visit_large(key, value, expiry_ms)
         else:

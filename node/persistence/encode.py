@@ -14,6 +14,7 @@ from ..keyspace import Value
 from ..reply import format_double
 from ..values import hash as hash_values
 from ..values import list as list_values
+from ..values import packed as packed_values
 from ..values import set as set_values
 from ..values import sorted_set as sorted_set_values
 from . import intset, listpack, rdb
@@ -111,6 +112,12 @@ ENCODERS: Final[dict[type, Callable[[Any], Encoded]]] = {
     list_values.List: _encode_list,
     set_values.Set: _encode_set,
     sorted_set_values.SortedSet: _encode_sorted_set,
+    packed_values.PackedHash: lambda value: _encode_hash(value.unpack()),
+    packed_values.PackedList: lambda value: _encode_list(value.unpack()),
+    packed_values.PackedQuicklist: lambda value: _encode_list(value.unpack()),
+    packed_values.PackedSet: lambda value: _encode_set(value.unpack()),
+    packed_values.PackedIntset: lambda value: _encode_set(value.unpack()),
+    packed_values.PackedSortedSet: lambda value: _encode_sorted_set(value.unpack()),
 }
 
 

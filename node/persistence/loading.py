@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ..keyspace import Keyspace
+from ..values.packed import packed
 from .errors import RdbFormatError
 from .reader import Entry, SnapshotReader
 from .values import Limits
@@ -35,9 +36,9 @@ def load_entries(
         database = databases[index]
         size = database.size
         if may_replace:
-            database.set(key, value)
+            database.store(key, packed(value))
         else:
-            database.put(key, value)
+            database.put(key, packed(value))
             if database.size == size:
                 raise RdbFormatError(f"duplicated key {key[:128]!r} in database {index}")
         if expiry_ms is not None:

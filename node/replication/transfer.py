@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..keyspace import Keyspace
 from ..persistence.errors import RdbFormatError
 from ..persistence.reader import SnapshotReader
+from ..values.packed import packed
 from .identity import ID_LENGTH
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Transfer:
             entries = self._reader.feed(data)
             self.keys_loaded += len(entries)
             for index, key, value, expiry_ms in entries:
-                databases[index].put(key, value)
+                databases[index].put(key, packed(value))
                 if expiry_ms is not None:
                     databases[index].set_expiry(key, expiry_ms)
         except RdbFormatError as error:

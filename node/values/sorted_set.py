@@ -41,6 +41,15 @@ class SortedSet:
         if len(self.scores) > UNORDERED_MAX_ENTRIES:
             self._index = ScoreIndex(self.scores.items())
 
+    @classmethod
+    def unordered(cls, scores: dict[bytes, float]) -> SortedSet:
+        """unordered({b"a": 1.5}) -> a listpack of those scores, which it takes over; they were in one before. O(1)."""
+        made = cls.__new__(cls)
+        made.encoding = LISTPACK
+        made.scores = grown(scores)
+        made._index = None
+        return made
+
     def __len__(self) -> int:
         return len(self.scores)
 
