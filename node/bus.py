@@ -194,8 +194,8 @@ class Bus:
                 taken += 1
                 try:
                     self._received(data, source)
-                except Exception:
-                    report("the bus, with a datagram, which is dropped")
+                except Exception as error:
+                    report("the bus, with a datagram, which is dropped", error)
             for address in self._sockets.refused(sock):
                 contained("bus", partial(self._refused, address))
             if taken < DRAIN_MAX and self.core.stats.dropped.total() != dropped:

@@ -133,8 +133,8 @@ class BusStreams:
         try:
             with guest.scope:
                 await self._exchange(stream, guest)
-        except Exception:
-            report("a cluster state exchange")
+        except Exception as error:
+            report("a cluster state exchange", error)
         finally:
             self._inbound.pop(guest, None)
 
@@ -149,8 +149,8 @@ class BusStreams:
                 await self._exchange(stream)
         except OSError as error:
             log.debug("Cluster state exchange with %s:%d failed: %s", *address, error)
-        except Exception:
-            report("a cluster state exchange")
+        except Exception as error:
+            report("a cluster state exchange", error)
         finally:
             self._outbound -= 1
 

@@ -20,20 +20,21 @@ RESTART_DELAY_SECONDS = 1.0
 _seen: Counter[str] = Counter()
 
 
-def report(place: str) -> None:
-    """report("cron hook _check_clients"): in an `except` block; logs the traceback of what was caught there."""
+def report(place: str, error: BaseException) -> None:
+    """report("cron hook _check_clients", error): logs what was caught there, with its traceback."""
     _seen[place] += 1
     count = _seen[place]
     if count & (count - 1) == 0:
-        log.exception("Internal error in %s (time %d). This is a bug in pyredis-node; it goes on.", place, count)
+        text = "Internal error in %s (time %d). This is a bug in pyredis-node; it goes on."
+        log.error(text, place, count, exc_info=error)
 
 
 def contained(kind: str, work: Callable[[], object]) -> bool:
     """contained("cron hook", hook) -> whether it ended without an unexpected exception; one is reported."""
     try:
         work()
-    except Exception:
-        report(f"{kind} {_name(work)}")
+    except Exception as error:
+        report(f"{kind} {_name(work)}", error)
         return False
     return True
 
@@ -43,8 +44,8 @@ async def supervised(task: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await task()
-        except Exception:
-            report(f"task {_name(task)}")
+        except Exception as error:
+            report(f"task {_name(task)}", error)
             await trio.sleep(RESTART_DELAY_SECONDS)
         else:
             return

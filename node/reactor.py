@@ -89,8 +89,8 @@ class _Leftovers:
         for handler in handlers:
             try:
                 handler.on_turn()
-            except Exception:
-                self._reactor.fault(handler)
+            except Exception as error:
+                self._reactor.fault(handler, error)
 
     def on_writable(self) -> None:
         return None
@@ -167,21 +167,24 @@ class Reactor:
         """unschedule(handler): it is gone."""
         self._pending.pop(handler, None)
 
-    def _flush(self) -> None:
+    def _before_send(self) -> None:
         for hook in self.before_send:
             contained("hook", hook)
+
+    def _flush(self) -> None:
+        self._before_send()
         while self._pending:
             pending, self._pending = self._pending, {}
             for handler in pending:
                 try:
                     handler.flush()
-                except Exception:
-                    self.fault(handler)
+                except Exception as error:
+                    self.fault(handler, error)
 
     @staticmethod
-    def fault(handler: Faultable) -> None:
-        """fault(handler): in an `except` block; one of its methods raised."""
-        report(f"{type(handler).__name__}, which is given up")
+    def fault(handler: Faultable, error: Exception) -> None:
+        """fault(handler, error): one of its methods raised that."""
+        report(f"{type(handler).__name__}, which is given up", error)
         contained("end", handler.on_fault)
 
     def _drain(self, events: list[tuple[int, int]]) -> None:
@@ -197,8 +200,8 @@ class Reactor:
                     handler.on_writable()
                 if mask & ~WRITABLE and fd in handlers:
                     handler.on_readable()
-            except Exception:
-                self.fault(handler)
+            except Exception as error:
+                self.fault(handler, error)
         if self._pending:
             self._flush()
         self._working = False

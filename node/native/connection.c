@@ -1,4 +1,4 @@
-/* Connection.on_readable and Connection.flush (node/connection.py), and the reactor's way to them.
+/* Connection.on_readable and Connection.flush (node/connection.py).
 
    Plain: nothing is queued, half-parsed, parked or being closed, and the socket gives whole commands, takes all output.
    The socket is non-blocking: neither call waits, and the GIL is held. */
@@ -53,11 +53,30 @@ static bool reads_plainly(PyObject *self) {
         && IS(FIELD(self, connection, stats), stats) && IS(FIELD(self, connection, reactor), reactor);
 }
 
+/* The round that this connection is drained in, and whose counters are its own; NULL if there is none. */
+static Round *round_of(PyObject *self) {
+    Round *round = native_round;
+    if (round == NULL || round->reactor != FIELD(self, connection, reactor)) {
+        return NULL;
+    }
+    PyObject *stats = FIELD(self, connection, stats);
+    if (round->stats == NULL) {
+        round->stats = Py_NewRef(stats);
+    }
+    return round->stats == stats ? round : NULL;
+}
+
 static int count_read(PyObject *self, Py_ssize_t size) {
+    Round *round = round_of(self);
     PyObject *stats = FIELD(self, connection, stats);
     PyObject *now_ms = FIELD(FIELD(self, connection, clock), clock, now_ms);
     if (now_ms != NULL) {
         store(&FIELD(FIELD(self, connection, client), client, last_interaction_ms), Py_NewRef(now_ms));
+    }
+    if (round != NULL) {
+        round->input_bytes += size;
+        round->reads++;
+        return 0;
     }
     if (native_add(&FIELD(stats, stats, net_input_bytes), size) < 0) {
         return -1;
@@ -95,6 +114,11 @@ static int schedule(PyObject *self) {
         || (!is_pending && FIELD(self, connection, close_after_reply) != Py_True)) {
         return 0;
     }
+    Round *round = round_of(self);
+    if (round != NULL && round->count < ROUND_MAX_READY) {
+        round->ready[round->count++] = Py_NewRef(self);
+        return 0;
+    }
     PyObject *reactor = FIELD(self, connection, reactor);
     PyObject *pending = FIELD(reactor, reactor, _pending);
     if (FIELD(reactor, reactor, _working) == Py_True && pending != NULL && PyDict_CheckExact(pending)) {
@@ -119,9 +143,8 @@ static PyObject *received(PyObject *self, PyObject *commands, const char *rest, 
     return result;
 }
 
-static PyObject *connection_on_readable(PyObject *self, PyObject *Py_UNUSED(ignored)) {
-    /* Parsed before anything else happens, so one buffer does for all. */
-    static char chunk[READ_CHUNK_BYTES];
+PyObject *native_on_readable(PyObject *self) {
+    char chunk[READ_CHUNK_BYTES];
     int fd = file_descriptor(self);
     if (fd < 0 || !reads_plainly(self)) {
         return native_original(&native_connection_methods[ON_READABLE], &self, 1);
@@ -156,7 +179,11 @@ static PyObject *connection_on_readable(PyObject *self, PyObject *Py_UNUSED(igno
     Py_RETURN_NONE;
 }
 
-static PyObject *connection_flush(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+static PyObject *connection_on_readable(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    return native_on_readable(self);
+}
+
+PyObject *native_flush(PyObject *self) {
     PyObject *client = FIELD(self, connection, client);
     PyObject *out = IS(client, client) ? FIELD(client, client, out) : NULL;
     PyObject *stats = FIELD(self, connection, stats);
@@ -178,8 +205,18 @@ static PyObject *connection_flush(PyObject *self, PyObject *Py_UNUSED(ignored)) 
     if (!is_plain) {
         return call_taking(self, name__sent, PyLong_FromSsize_t(sent));
     }
-    if (native_add(&FIELD(stats, stats, net_output_bytes), sent) < 0 || PyByteArray_Resize(out, 0) < 0) {
+    Round *round = round_of(self);
+    if (round != NULL) {
+        round->output_bytes += sent;
+    } else if (native_add(&FIELD(stats, stats, net_output_bytes), sent) < 0) {
+        return NULL;
+    }
+    if (PyByteArray_Resize(out, 0) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
+}
+
+static PyObject *connection_flush(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    return native_flush(self);
 }

@@ -137,20 +137,13 @@ static int append(PyObject *out, const char *data, Py_ssize_t size) {
 
 /* The reply to what a command's function raised; NULL if that is no Exception. */
 static PyObject *raised(Run *run, PyObject *command, PyObject *args) {
-    PyObject *type, *error, *traceback;
     if (!PyErr_ExceptionMatches(PyExc_Exception)) {
         return NULL;
     }
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    if (traceback != NULL) {
-        PyException_SetTraceback(error, traceback);
-    }
+    PyObject *error = native_take_error();
     PyObject *stack[] = {run->dispatcher, run->client, command, args, error};
     PyObject *reply = PyObject_VectorcallMethod(name__raised, stack, 5, NULL);
-    Py_XDECREF(type);
-    Py_XDECREF(error);
-    Py_XDECREF(traceback);
+    Py_DECREF(error);
     return reply;
 }
 

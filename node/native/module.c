@@ -46,6 +46,18 @@ PyObject *native_call(PyObject *self, PyObject *name, PyObject *first, PyObject 
     return PyObject_VectorcallMethod(name, stack, first == NULL ? 1 : second == NULL ? 2 : 3, NULL);
 }
 
+PyObject *native_take_error(void) {
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(error, traceback);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return error;
+}
+
 PyObject *native_original(StandIn *method, PyObject *const *args, Py_ssize_t count) {
     return PyObject_Vectorcall(method->original, args, (size_t)count, NULL);
 }
@@ -116,7 +128,8 @@ static PyObject *bind(PyObject *module, PyObject *classes) {
     PyObject *originals = PyDict_New();
     if (originals == NULL || replace_methods(native_database_methods, originals) < 0
         || replace_methods(native_dispatch_methods, originals) < 0
-        || replace_methods(native_connection_methods, originals) < 0) {
+        || replace_methods(native_connection_methods, originals) < 0
+        || replace_methods(native_reactor_methods, originals) < 0) {
         Py_XDECREF(originals);
         return NULL;
     }

@@ -30,7 +30,7 @@
 #define JOURNAL_SLOTS(X) X(active)
 #define KEYSPACE_SLOTS(X) X(dirty) X(hits) X(misses) X(ready)
 #define PARSER_SLOTS(X) X(_buffer) X(_remaining) X(authenticated) X(bulk_max_bytes)
-#define REACTOR_SLOTS(X) X(_pending) X(_working)
+#define REACTOR_SLOTS(X) X(_handlers) X(_pending) X(_working) X(before_send) X(update_clock)
 #define STATS_SLOTS(X) X(net_input_bytes) X(net_output_bytes) X(reads_processed)
 
 #define EACH_CLASS(X) \
@@ -81,8 +81,8 @@ int native_add(PyObject **slot, long long change);
 
 /* The Python methods that C calls, as interned names: `name__admit`. */
 #define EACH_NAME(X) \
-    X(_admit) X(_changed) X(_left) X(_raised) X(_read_end) X(_read_failed) X(_received) X(_run) X(_sent) \
-    X(_write_failed) X(feed) X(schedule)
+    X(_admit) X(_before_send) X(_changed) X(_left) X(_raised) X(_read_end) X(_read_failed) X(_received) X(_run) X(_sent) \
+    X(_write_failed) X(fault) X(feed) X(flush) X(on_readable) X(on_writable) X(schedule)
 #define DECLARE_NAME(name) extern PyObject *name_##name;
 EACH_NAME(DECLARE_NAME)
 
@@ -99,12 +99,33 @@ unsigned native_key_slot(PyObject *key);
    with an exception. */
 Py_ssize_t native_parse(const char *data, Py_ssize_t size, Py_ssize_t bulk_max, PyObject *commands);
 
+/* The exception that is set, with its traceback, taken: a new reference. */
+PyObject *native_take_error(void);
+
+/* What one round of a reactor gathers. */
+#define ROUND_MAX_READY 256
+typedef struct {
+    PyObject *reactor;
+    PyObject *stats; /* of the connections that were counted here; NULL before the first */
+    long long input_bytes, output_bytes, reads;
+    PyObject *ready[ROUND_MAX_READY]; /* connections with output */
+    size_t count;
+} Round;
+
+/* This thread's round, NULL outside of one. */
+extern _Thread_local Round *native_round;
+
+/* Connection.on_readable and Connection.flush. */
+PyObject *native_on_readable(PyObject *connection);
+PyObject *native_flush(PyObject *connection);
+
 /* Dispatcher.run; -1 with an exception. */
 Py_ssize_t native_run(PyObject *dispatcher, PyObject *client, PyObject *commands);
 
 extern StandIn native_database_methods[];
 extern StandIn native_dispatch_methods[];
 extern StandIn native_connection_methods[];
+extern StandIn native_reactor_methods[];
 extern PyMethodDef native_encode_functions[];
 extern PyMethodDef native_parse_functions[];
 extern PyMethodDef native_slot_functions[];

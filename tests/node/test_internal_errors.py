@@ -38,8 +38,8 @@ def test_errors_at_one_place_are_logged_ever_more_rarely(caplog: pytest.LogCaptu
     for _ in range(1000):
         try:
             broken()
-        except RuntimeError:
-            report("one place")
+        except RuntimeError as error:
+            report("one place", error)
     assert len(caplog.records) == 10
 
 
