@@ -1,4 +1,4 @@
-"""No command can tell a packed collection from one that isn't: each one runs against both, whatever the command table has."""
+"""No command can tell a packed collection from one that isn't: each one runs against both, whatever the table has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from pyredis_cluster.node.command import Command
 from pyredis_cluster.node.command_docs import subcommands_of
-from pyredis_cluster.node.errors import CommandError
 from pyredis_cluster.node.values.packed import Packed, packed
 
 if TYPE_CHECKING:
