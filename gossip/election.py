@@ -359,7 +359,7 @@ class Election:
         elif manual.ready:
             return
         elif manual.target_offset is not None:
-            if core.replication.offset() >= manual.target_offset:
+            if core.replication.in_sync() and core.replication.offset() >= manual.target_offset:
                 core.log("notice", "All master replication stream processed, manual failover can start.")
                 manual.ready = True
                 manual.stages["caught_up"] = core.now_ms

@@ -20,6 +20,9 @@ class LocalReplication(Protocol):
     def offset(self) -> int:
         """The replication offset: produced by a primary, processed by a replica."""
 
+    def in_sync(self) -> bool:
+        """Whether a replica holds its primary's history and is being fed the rest of it."""
+
     def handing_over(self) -> bool:
         """Whether another primary may be taking slots of ours this moment."""
 

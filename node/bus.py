@@ -128,6 +128,9 @@ class Bus:
     def offset(self) -> int:
         return self.server.replication.offset
 
+    def in_sync(self) -> bool:
+        return self.server.replication.link_up
+
     def handing_over(self) -> bool:
         """Whether the target of a slot migration may be claiming slots of ours."""
         return self.server.migrations.handing_over

@@ -47,12 +47,14 @@ class SimNode:
         self.core: ClusterCore | None = None
         self.stopped = False
         self.stopped_at_ms = self.paused_until_ms = 0.0
+        self.resumed_at_ms = -inf
         self.due_ms = self.tick_at_ms = inf
         self._deadline_ms = inf
         self.clock_offset_ms = self.rng.random() * 1e6
         self.clock_rate = 1.0
         self.votes: dict[int, Address] = {}
         self.epoch_floor = 0
+        self._marks = 0
         self.persisted_vote = 0
         self.backlog: list[tuple[Address, Message]] = []
         self.data = DataSet()
@@ -73,6 +75,9 @@ class SimNode:
 
     def offset(self) -> int:
         return self.data.offset_at(self.simulation.now_ms)
+
+    def in_sync(self) -> bool:
+        return self.feeder is not None
 
     def handing_over(self) -> bool:
         return False
@@ -101,6 +106,8 @@ class SimNode:
         self.epoch_floor = saved.current_epoch if saved else 0
         self._link_down_ms = self.simulation.now_ms
         self.core = ClusterCore(self.simulation.config, record, self.rng, self.clock(), self, saved)
+        self._marks = self.core.stats.failures
+        self.simulation.invariants.restored(self)
         self.following = None
         self._deadline_ms = inf
         self.apply()
@@ -130,6 +137,9 @@ class SimNode:
                 transmit(self, effect)
             else:
                 self._handlers[effect.__class__](effect)
+        if core.stats.failures != self._marks:
+            self._marks = core.stats.failures
+            self.simulation.invariants.marked(self)
         if core.current_epoch != self.epoch_floor:
             assert core.current_epoch > self.epoch_floor, f"{self.id}: the epoch fell"
             self.epoch_floor = core.current_epoch

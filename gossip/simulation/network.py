@@ -32,6 +32,7 @@ RUMORS_SURE_MAX = 4
 _WORD = 1.0 / 2**64
 _AUTH_ACK = int(Kind.AUTH_ACK)
 _AUTH_REQUEST = int(Kind.AUTH_REQUEST)
+_REPORT = int(Kind.REPORT)
 
 
 class Network:
@@ -82,6 +83,8 @@ class Network:
             source.check_vote(send.address, message.body[0])
         elif message.kind == _AUTH_REQUEST:
             source.check_candidacy(message.body[0])
+        elif message.kind == _REPORT:
+            self._simulation.invariants.reported(source, message.body)
         target = self._by_address.get(send.address)
         if target is None or (self._cut and not self.reachable(source, target)):
             return

@@ -20,10 +20,14 @@ class Still:
 
     def __init__(self) -> None:
         self.position = 100
+        self.synced = True
         self.age = 0.0
 
     def offset(self) -> int:
         return self.position
+
+    def in_sync(self) -> bool:
+        return self.synced
 
     def handing_over(self) -> bool:
         return False

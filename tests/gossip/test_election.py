@@ -316,6 +316,19 @@ def test_a_manual_failover_pauses_the_primary_and_waits_for_its_offset() -> None
     assert of_type(effects, ResumeWrites)
 
 
+def test_a_manual_failover_waits_until_the_replica_is_in_sync_whatever_its_offset() -> None:
+    replica = members(2)
+    replica.replication.synced = False
+    operations.failover(replica.core, "", replica.now_ms)
+    (start,) = replica.sent(Kind.MF_START)
+    replica.receive(1, Kind.MF_OFFSET, *start.message.body, 0)
+    replica.pass_time(100)
+    assert not replica.core.stats.elections
+    replica.replication.synced = True
+    replica.pass_time(100)
+    assert replica.core.stats.elections == 1
+
+
 def test_a_manual_failover_that_does_not_succeed_lets_the_primary_go_on() -> None:
     primary, replica = members(1), members(2)
     operations.failover(replica.core, "", replica.now_ms)
