@@ -250,7 +250,7 @@ class Detector:
     def _may_help(self, node: Node) -> bool:
         return node is not self._core.myself and node.id not in self.unanswered and not node.failed
 
-    def _suspect(self, subject: Node, evidence: Evidence) -> None:
+    def _suspect(self, subject: Node, evidence: int) -> None:
         if subject.suspected or subject.failed:
             return
         subject.suspected = True
@@ -310,7 +310,7 @@ class Detector:
         if answered and probe is not None and probe.subject.id == raw.hex():
             self._answered(probe.subject)
 
-    def on_suspicion(self, subject: Node, evidence: Evidence) -> None:
+    def on_suspicion(self, subject: Node, evidence: int) -> None:
         """Somebody suspects `subject`: look for ourselves, unless we do already or just did.
 
         Only who finds the same passes it on, so a wrong suspicion dies with the few who were told first. Silence
@@ -417,7 +417,7 @@ class Detector:
             node.reported_at_ms = None
             self._report(node, Evidence.CLEAR)
 
-    def _report(self, subject: Node, evidence: Evidence) -> None:
+    def _report(self, subject: Node, evidence: int) -> None:
         body = (bytes.fromhex(subject.id), subject.record.version, int(evidence))
         for collector in self._collectors(subject):
             self._core.send_to(collector, Kind.REPORT, body)

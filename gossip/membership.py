@@ -181,7 +181,7 @@ class Membership:
             for node in self._core.nodes.values()
         ]
 
-    def answer_summary(self, theirs: list[tuple[bytes, int, bool, int]]) -> tuple[list[Any], list[bytes]]:
+    def answer_summary(self, theirs: list[Any]) -> tuple[list[Any], list[bytes]]:
         """answer_summary(theirs) -> (records they lack, ids whose records we lack)."""
         core = self._core
         known = {raw.hex(): (version, failed, digest) for raw, version, failed, digest in theirs}
