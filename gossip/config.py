@@ -20,6 +20,8 @@ class ClusterConfig:
 
     node_timeout_ms: int = 2000
     voters_primaries_only: bool = False
+    tags_prove_membership: bool = True
+    """There is a secret: who signs with it belongs to the cluster, or is meant to."""
     require_full_coverage: bool = True
     allow_replica_migration: bool = True
     migration_barrier: int = 1

@@ -7,6 +7,7 @@ randomness in here: the same inputs give the same effects.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from .membership import Membership
 from .messages import Kind, Message, Rumor, RumorKind
 from .nodes import Address, Node, NodeRecord, unpack_record
 from .nodesconf import SavedState, dump
+from .proofs import FIRST_SEQUENCE, Proofs, new_boot
 from .replica_migration import ReplicaMigration
 from .roles import Roles
 from .roster import Roster
@@ -61,7 +63,8 @@ class ClusterCore:
         self.replication = replication
         self.current_epoch = 0
         self.last_vote_epoch = 0
-        self.myself = Node(myself)
+        self.boot = new_boot(rng)
+        self.myself = Node(replace(myself, boot=self.boot))
         self.nodes: dict[str, Node] = {myself.id: self.myself}
         self.roster = Roster(self.nodes)
         self.failed: dict[str, Node] = {}
@@ -81,6 +84,8 @@ class ClusterCore:
         """Whether nothing is under way that every datagram might decide (an election, a confirmation)."""
         self._other_due_ms = now_ms
         """When `tick` is due for other reasons than probing, as of the last full `take_effects`."""
+        self.proofs = Proofs(self)
+        self._sequence = FIRST_SEQUENCE
         self.detector = Detector(self, now_ms)
         self.election = Election(self)
         self.membership = Membership(self)
@@ -90,6 +95,7 @@ class ClusterCore:
         if saved is not None:
             self._restore(saved)
         self.voter = Voter(self, restarted=not self.health.confirmed)
+        self._handlers = self._message_handlers()
         self.slot_map.update(self.myself, self.nodes.values())
         self.announce(self.myself, origin=True)
         self.roles.follow_primary()
@@ -103,13 +109,23 @@ class ClusterCore:
                 node = self.add_node(record)
                 if node_id in saved.failed:
                     self._set_failed(node, failed=True)
-        for moves, restored in (
-            (saved.migrating, self.slot_map.migrating),
-            (saved.importing, self.slot_map.importing),
-        ):
-            for slot, other in moves.items():
-                if other in self.nodes:
-                    restored[slot] = self.nodes[other]
+        self.slot_map.restore_moves(saved.migrating, saved.importing, self.nodes)
+
+    def _message_handlers(self) -> dict[int, Callable[[Node, Message], None]]:
+        return {
+            Kind.GOSSIP: lambda sender, message: None,
+            Kind.PING_REQ: self.detector.on_ping_req,
+            Kind.RELAY: self.detector.on_relay,
+            Kind.REPORT: self.detector.on_report,
+            Kind.AUTH_REQUEST: self.voter.on_request,
+            Kind.AUTH_ACK: self.election.on_ack,
+            Kind.AUTH_NACK: self.election.on_nack,
+            Kind.MF_START: self.election.on_manual_start,
+            Kind.MF_OFFSET: self.election.on_manual_offset,
+            Kind.MF_CANCEL: self.election.on_manual_cancel,
+            Kind.CHALLENGE: self.proofs.on_challenge,
+            Kind.PROOF: lambda sender, message: None,
+        }
 
     # Inputs
 
@@ -123,29 +139,33 @@ class ClusterCore:
         self.stats.received[kind] += 1
         if kind in _INTRODUCTIONS:
             self._stirred = True
-            self.membership.on_meet(message, source)
+            self.membership.on_meet(sender, message, source)
             return
-        if sender is None:
-            raise Dropped("unknown_sender")
+        if sender is not None and sender.boot == message.boot:
+            self.proofs.check_fresh(sender, message.sequence)
+        elif not self.proofs.admit(sender, message, source) or sender is None:
+            return
         sender.source = source
         sender.offset = message.offset
         sender.offset_at_ms = sender.heard_at_ms = now_ms
         if message.rumors or not self._calm or message.epoch > self.current_epoch:
             self._hear_news(sender, message)
         if kind == _PING:
-            self.send(source, Kind.PONG, (message.body[0], source[0]))
+            self.send(source, Kind.PONG, (message.body[0], 0))
             if sender.suspected or sender.failed:
                 self._stirred = True
                 self.detector.on_ping(sender)
         elif kind == _PONG:
             as_usual = self.detector.on_pong(sender, message)
+            if message.body[1]:
+                self.proofs.answer(message.body[1], source)
             if self.membership.compare_digest(sender, message.digest) and as_usual:
                 self._plan_tick()
             else:
                 self._stirred = True
         else:
             self._stirred = True
-            self._dispatch(kind, sender, message)
+            self._handlers[kind](sender, message)
 
     def _hear_news(self, sender: Node, message: Message) -> None:
         self._stirred = True
@@ -154,26 +174,6 @@ class ClusterCore:
             self.persist_lazily()
         for rumor in message.rumors:
             self._on_rumor(rumor, sender)
-
-    def _dispatch(self, kind: int, sender: Node, message: Message) -> None:
-        if kind == Kind.PING_REQ:
-            self.detector.on_ping_req(sender, message)
-        elif kind == Kind.RELAY:
-            self.detector.on_relay(message)
-        elif kind == Kind.REPORT:
-            self.detector.on_report(sender, message)
-        elif kind == Kind.AUTH_REQUEST:
-            self.voter.on_request(sender, message)
-        elif kind == Kind.AUTH_ACK:
-            self.election.on_ack(sender, message)
-        elif kind == Kind.AUTH_NACK:
-            self.election.on_nack(sender, message)
-        elif kind == Kind.MF_START:
-            self.election.on_manual_start(sender, message)
-        elif kind == Kind.MF_OFFSET:
-            self.election.on_manual_offset(sender, message)
-        elif kind == Kind.MF_CANCEL:
-            self.election.on_manual_cancel(sender, message)
 
     def refused(self, address: Address, now_ms: float) -> None:
         """The host at bus address `address` refused a datagram (ICMP port unreachable)."""
@@ -285,15 +285,16 @@ class ClusterCore:
         """Queue a datagram; without `rumors` of its own it carries what is to be told."""
         if rumors is None:
             rumors = () if kind in _INTRODUCTIONS else self.rumors.piggyback()
-        message = Message(
-            kind,
-            self.myself.record.id,
-            self.current_epoch,
-            self.digest,
-            self.replication.offset(),
-            body,
-            rumors,
-        )
+        self._send(address, kind, self.current_epoch, self.digest, self.replication.offset(), body, rumors)
+
+    def send_bare(self, address: Address, kind: Kind, body: tuple[Any, ...]) -> None:
+        """Queue an answer to an unproved address, which must be small: without rumors and what may be left out."""
+        epoch, digest = (self.current_epoch, self.digest) if kind == Kind.PONG else (0, 0)
+        self._send(address, kind, epoch, digest, 0, body, ())
+
+    def _send(self, address: Address, kind: Kind, *fields: Any) -> None:
+        self._sequence += 1
+        message = Message(kind, self.myself.record.id, self.boot, self._sequence, *fields)
         self.stats.sent[kind] += 1
         self._sends.append(Send(address, message))
 
@@ -357,7 +358,7 @@ class ClusterCore:
 
     def add_node(self, record: NodeRecord) -> Node:
         self._stirred = True
-        node = Node(record, joined_at_ms=self.now_ms)
+        node = Node(record, boot=record.boot, joined_at_ms=self.now_ms)
         self.nodes[record.id] = node
         self.roster.changed()
         self.digest ^= node.digest
@@ -419,6 +420,7 @@ class ClusterCore:
         newer = record.version > node.record.version
         node.record = record
         self.digest ^= node.digest
+        self.proofs.heard_of(node)
         if newer and node.failed:
             self._set_failed(node, failed=False)
             self.log("notice", f"Clear FAIL state for node {node.label}: it is reachable again.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from .messages import Evidence, Kind, Message, RumorKind
+from .messages import PING_PADDING, Evidence, Kind, Message, RumorKind
 from .nodes import Address, Node
 from .rumors import EAGER_ALL_MAX
 
@@ -147,7 +147,7 @@ class Detector:
             self._escalations.append((now_ms + self._core.config.probe_timeout_ms, sequence))
         if node.ping_sent_ms is None:
             node.ping_sent_ms = now_ms
-        self._core.send(address, Kind.PING, (sequence,))
+        self._core.send(address, Kind.PING, (sequence, PING_PADDING))
 
     def forget(self, node: Node) -> None:
         """Whatever was held against `node` is settled: it answered, was marked FAIL, came back, or is gone."""
@@ -264,6 +264,11 @@ class Detector:
 
     # What peers and the network say
 
+    def awaits(self, node: Node, sequence: int) -> bool:
+        """awaits(node, sequence) -> whether a probe of that number to `node` has not been answered yet."""
+        probe = self._pending.get(sequence)
+        return probe is not None and probe.subject is node
+
     def on_pong(self, sender: Node, message: Message) -> bool:
         """on_pong(sender, message) -> whether nothing but the next probe follows from this direct answer.
 
@@ -304,7 +309,7 @@ class Detector:
         if sender.suspected or sender.failed:
             self.probe(sender)
 
-    def on_relay(self, message: Message) -> None:
+    def on_relay(self, sender: Node, message: Message) -> None:
         sequence, raw, answered = message.body
         probe = self._pending.get(sequence)
         if answered and probe is not None and probe.subject.id == raw.hex():

@@ -32,6 +32,8 @@ class _Handshake:
     nonce: int
     deadline_ms: float
     repeat_at_ms: float
+    answered_by: str = ""
+    answered_at_ms: float = 0.0
 
 
 class Membership:
@@ -50,7 +52,7 @@ class Membership:
     def tick(self) -> None:
         now_ms = self._core.now_ms
         for address, handshake in list(self._handshakes.items()):
-            if now_ms >= handshake.deadline_ms:
+            if now_ms >= handshake.deadline_ms or self._speaks_to_us(handshake):
                 del self._handshakes[address]
             elif now_ms >= handshake.repeat_at_ms:
                 self._send_meet(address, handshake)
@@ -66,46 +68,70 @@ class Membership:
         self._handshakes[address] = handshake
         self._send_meet(address, handshake)
 
+    def _speaks_to_us(self, handshake: _Handshake) -> bool:
+        """Whether the invited node has accepted this one: it speaks to it as to a member."""
+        node = self._core.nodes.get(handshake.answered_by)
+        return node is not None and node.heard_at_ms is not None and node.heard_at_ms > handshake.answered_at_ms
+
     def _send_meet(self, address: Address, handshake: _Handshake) -> None:
         handshake.repeat_at_ms = self._core.now_ms + MEET_REPEAT_MS
-        introduction = self._introduction()
-        padding = bytes(MEET_PADDED_BYTES - len(introduction))
-        self._core.send(address, Kind.MEET, (handshake.nonce, address[0], introduction, padding))
+        record = self.introduction()
+        padding = bytes(MEET_PADDED_BYTES - len(record))
+        self._core.send(address, Kind.MEET, (handshake.nonce, address[0], record, padding))
 
-    def _introduction(self) -> bytes:
+    def introduction(self) -> bytes:
+        """introduction() -> this node's record, without the slots where they are too many for a datagram."""
         record = self._core.myself.record
         if len(record.packed) > MEET_RECORD_MAX_BYTES:
             record = replace(record, version=0, slots=0)
         return record.packed
 
-    def on_meet(self, message: Message, source: Address) -> None:
-        nonce, my_ip, packed, *padding = message.body
-        if padding and len(packed) + len(padding[0]) < MEET_PADDED_BYTES:
-            raise Dropped("truncated")
-        record = unpack_record(packed)
-        if record.id != message.sender:
+    def on_meet(self, sender: Node | None, message: Message, source: Address) -> None:
+        record = unpack_record(message.body[2])
+        if record.id != message.sender or len(message.body[2]) > MEET_RECORD_MAX_BYTES:
             raise Dropped("malformed")
+        if message.kind == Kind.MEET:
+            self._on_invitation(sender, message, source)
+        else:
+            self._on_acceptance(record, message, source)
+
+    def _on_invitation(self, sender: Node | None, message: Message, source: Address) -> None:
+        """Nothing is believed yet: who can't answer the challenge is a recorded datagram."""
+        nonce, dialled, packed, padding = message.body
+        if len(packed) + len(padding) < MEET_PADDED_BYTES:
+            raise Dropped("truncated")
         core = self._core
-        if message.kind == Kind.MEET_PONG:
-            for address, handshake in list(self._handshakes.items()):
-                if handshake.nonce == nonce:
-                    del self._handshakes[address]
-                    break
-            else:
-                raise Dropped("unknown_sender")
-        self._blacklist.pop(record.id, None)
-        self._learn_my_ip(my_ip)
+        known = sender is not None and sender.boot == message.boot
+        challenge = 0 if known else core.proofs.challenge(message.sender, met_at=dialled).nonce
+        core.send(source, Kind.MEET_PONG, (nonce, source[0], self.introduction(), challenge))
+
+    def _on_acceptance(self, record: NodeRecord, message: Message, source: Address) -> None:
+        nonce, my_ip, _, challenge = message.body
+        core = self._core
+        ours = [address for address, handshake in self._handshakes.items() if handshake.nonce == nonce]
+        if not ours:
+            raise Dropped("unknown_sender")
+        if challenge:
+            handshake = self._handshakes[ours[0]]
+            handshake.answered_by, handshake.answered_at_ms = record.id, core.now_ms
+        else:
+            del self._handshakes[ours[0]]
+        self.welcome(record.id, my_ip)
         core.current_epoch = max(core.current_epoch, message.epoch)
         core.merge(record)
         node = core.nodes[record.id]
-        node.source = source
-        node.heard_at_ms = core.now_ms
-        if message.kind == Kind.MEET:
-            core.send(source, Kind.MEET_PONG, (nonce, source[0], self._introduction()))
-        else:
-            self._next_sync_at_ms = core.now_ms
-            self.want_sync(node)
+        core.proofs.prove(node, message, source)
+        if challenge:
+            core.proofs.answer(challenge, source)
+        self._next_sync_at_ms = core.now_ms
+        self.want_sync(node)
         core.persist()
+
+    def welcome(self, node_id: str, my_ip: str) -> None:
+        """welcome(id, my_ip): an operator introduced that node and this one, which was reached at `my_ip`."""
+        self._blacklist.pop(node_id, None)
+        self._learn_my_ip(my_ip)
+        self._core.proofs.joined()
 
     def _learn_my_ip(self, ip: str) -> None:
         """A node that was not told its address takes the one it was first reached at."""

@@ -25,6 +25,7 @@ TAG_BYTES = 16
 RUMORS_MAX_BYTES = 1150
 """What rumors may take of a datagram: the rest is for the frame, the header and the longest body."""
 MEET_RECORD_MAX_BYTES = 1000
+PING_PADDING = bytes(16)
 MEET_PADDED_BYTES = MEET_RECORD_MAX_BYTES + 80
 """What record and padding of a MEET have together: it is answered before its sender's address has proved to be
 real, and no such answer may be longer than the request.
@@ -53,6 +54,8 @@ class Kind(IntEnum):
     MF_START = 11
     MF_OFFSET = 12
     MF_CANCEL = 13
+    CHALLENGE = 14
+    PROOF = 15
 
 
 KIND_NAMES = {
@@ -70,13 +73,15 @@ KIND_NAMES = {
     Kind.MF_START: "mfstart",
     Kind.MF_OFFSET: "mfoffset",
     Kind.MF_CANCEL: "mfcancel",
+    Kind.CHALLENGE: "challenge",
+    Kind.PROOF: "proof",
 }
 
 BODIES: dict[int, tuple[type, ...]] = {
-    Kind.PING: (int,),  # sequence
-    Kind.PONG: (int, str),  # sequence, the address the ping came from
+    Kind.PING: (int, bytes),  # sequence, padding: the answer must not be longer
+    Kind.PONG: (int, int),  # sequence, a challenge to who sent the ping, or 0
     Kind.MEET: (int, str, bytes, bytes),  # nonce, the address that was dialled, the sender's record, padding
-    Kind.MEET_PONG: (int, str, bytes),  # nonce, the address the MEET came from, the sender's record
+    Kind.MEET_PONG: (int, str, bytes, int),  # nonce, the address the MEET came from, the sender's record, challenge
     Kind.PING_REQ: (int, bytes),  # sequence, subject
     Kind.RELAY: (int, bytes, bool),  # sequence, subject, answered (or refused)
     Kind.GOSSIP: (),
@@ -88,6 +93,8 @@ BODIES: dict[int, tuple[type, ...]] = {
     Kind.MF_START: (int,),  # nonce
     Kind.MF_OFFSET: (int, int),  # nonce, the primary's offset while paused
     Kind.MF_CANCEL: (int,),  # nonce
+    Kind.CHALLENGE: (int, bool),  # nonce, whether the node is not known either
+    Kind.PROOF: (int,),  # nonce
 }
 
 
@@ -119,16 +126,22 @@ _RUMOR_FIELDS: dict[int, tuple[type, ...]] = {
 Rumor = tuple[Any, ...]
 """(RumorKind, *fields); ids are 20 raw bytes."""
 
-_HEADER_TYPES = (int, bytes, int, int)
-_HEADER_FIELDS = 7
+_HEADER_TYPES = (int, bytes, int, int, int, int)
+_HEADER_FIELDS = 9
 
 
 @dataclass(slots=True)
 class Message:
-    """A decoded datagram. Every one carries the sender's epoch, state digest and replication offset."""
+    """A decoded datagram.
+
+    Every one carries the sender's boot id, the datagram's number under it, and the sender's epoch, state digest and
+    replication offset.
+    """
 
     kind: int
     sender: str
+    boot: int
+    sequence: int
     epoch: int
     digest: int
     offset: int
@@ -155,6 +168,7 @@ class Keyring:
         if len(given) > self.SECRETS_MAX:
             raise ValueError("at most two cluster secrets")
         self._keys = [_key(secret) for secret in given]
+        self.has_secret = all(given)
 
     def tag(self, data: bytes, purpose: bytes) -> bytes:
         return blake2b(data, digest_size=TAG_BYTES, key=self._keys[0], person=purpose).digest()
@@ -179,6 +193,8 @@ def encode(message: Message, keyring: Keyring) -> bytes:
         (
             int(message.kind),
             bytes.fromhex(message.sender),
+            message.boot,
+            message.sequence,
             message.epoch,
             message.digest,
             message.offset,
@@ -210,8 +226,8 @@ def decode(data: bytes, keyring: Keyring) -> Message:
         raise Dropped("malformed") from None
     if not isinstance(fields, tuple) or len(fields) != _HEADER_FIELDS:
         raise Dropped("malformed")
-    kind, sender, epoch, digest, offset, body, rumors = fields
-    _check_fields((kind, sender, epoch, offset), _HEADER_TYPES)
+    kind, sender, boot, sequence, epoch, digest, offset, body, rumors = fields
+    _check_fields((kind, sender, boot, sequence, epoch, offset), _HEADER_TYPES)
     if type(digest) is not int or digest < 0 or epoch > COUNTER_MAX or offset > COUNTER_MAX:
         raise Dropped("malformed")
     if kind not in BODIES or type(body) is not tuple or type(rumors) is not tuple or len(sender) != ID_BYTES:
@@ -223,7 +239,7 @@ def decode(data: bytes, keyring: Keyring) -> Message:
         if rumor[0] not in _RUMOR_FIELDS:
             raise Dropped("malformed")
         _check_fields(rumor[1:], _RUMOR_FIELDS[rumor[0]])
-    return Message(kind, sender.hex(), epoch, digest, offset, body, rumors)
+    return Message(kind, sender.hex(), boot, sequence, epoch, digest, offset, body, rumors)
 
 
 def _check_fields(values: tuple[Any, ...], types: tuple[type, ...]) -> None:

@@ -33,12 +33,16 @@ UNPACK_ERRORS = (ValueError, TypeError, OverflowError, msgpack.UnpackException)
 DEFAULT_PRIORITY = 100
 """Redis's replica-priority: the lower goes first, 0 never runs by itself."""
 
-_FIELD_TYPES = (bytes, int, str, int, int, str, str, bytes, bytes, int, bytes, int, int)
+_FIELD_TYPES = (bytes, int, str, int, int, str, str, bytes, bytes, int, bytes, int, int, int)
 
 
 @dataclass(frozen=True)
 class NodeRecord:
-    """What a member says about itself. `slots` is a set as in `bitmap`; `primary_id` is "" for a primary."""
+    """What a member says about itself.
+
+    `slots` is a set as in `bitmap`; `primary_id` is "" for a primary; `boot` is its process's id, 0 where that is
+    not known (from nodes.conf).
+    """
 
     id: str
     version: int = 1
@@ -53,6 +57,7 @@ class NodeRecord:
     slots: int = 0
     flags: int = 0
     priority: int = DEFAULT_PRIORITY
+    boot: int = 0
 
     @cached_property
     def packed(self) -> bytes:
@@ -72,6 +77,7 @@ class NodeRecord:
                 bitmap.encode(self.slots),
                 self.flags,
                 self.priority,
+                self.boot,
             ]
         )
         return data
@@ -109,12 +115,12 @@ def unpack_record(data: bytes) -> NodeRecord:
             raise Dropped("malformed")
         if isinstance(value, str) and len(value) > TEXT_MAX_CHARS:
             raise Dropped("malformed")
-    node_id, version, ip, port, bus_port, hostname, nodename, shard, primary, epoch, slots, flags, priority = fields
+    node_id, version, ip, port, bus_port, hostname, nodename, shard, primary, epoch, slots, *rest = fields
     if len(node_id) != 20 or len(shard) != 20 or len(primary) not in (0, 20) or max(port, bus_port) > 65535:
         raise Dropped("malformed")
     return NodeRecord(
         node_id.hex(), version, ip, port, bus_port, hostname, nodename, shard.hex(), primary.hex(), epoch,
-        bitmap.decode(slots), flags, priority,
+        bitmap.decode(slots), *rest,
     )  # fmt: skip
 
 
@@ -128,6 +134,11 @@ class Node:
     """
     failed: bool = False
     failed_at_ms: float | None = None
+    boot: int = 0
+    """The boot id of its process, as its record says or it has proved; 0 while it is not known."""
+    sequence: int = 0
+    window: int = 0
+    """The greatest number heard under `boot`, and the ones before it that were: bit n for `sequence - n`."""
     source: Address | None = None
     """Where its last datagram came from; used until it knows its own address."""
     heard_at_ms: float | None = None

@@ -9,7 +9,7 @@ to arrive in that time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from . import bitmap
 from .nodes import Node
@@ -34,6 +34,13 @@ class SlotMap:
         self.importing: dict[int, Node] = {}
         self.unassigned = bitmap.ALL_SLOTS
         self.hints: dict[int, tuple[Node | None, float]] = {}
+
+    def restore_moves(
+        self, migrating: Mapping[int, str], importing: Mapping[int, str], nodes: Mapping[str, Node]
+    ) -> None:
+        """restore_moves(migrating, importing, nodes): slot -> id of the other node, as saved; those that are known."""
+        for saved, moves in ((migrating, self.migrating), (importing, self.importing)):
+            moves.update((slot, nodes[other]) for slot, other in saved.items() if other in nodes)
 
     def update(self, node: Node, nodes: Iterable[Node]) -> int:
         """update(node, nodes) -> the set of slots whose owner changed, after `node.record` did.

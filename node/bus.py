@@ -96,7 +96,9 @@ class Bus:
         self._pending_syncs: list[effects.Sync] = []
         self._nursery: trio.Nursery | None = None
         self._handlers = self._effect_handlers()
-        self._cluster_config = ClusterConfig(voters_primaries_only=config.cluster_voters == "primaries")
+        self._cluster_config = ClusterConfig(
+            voters_primaries_only=config.cluster_voters == "primaries", tags_prove_membership=self.keyring.has_secret
+        )
         self._read_config()
         if saved is None:
             record = NodeRecord(secrets.token_hex(ID_BYTES), shard_id=secrets.token_hex(ID_BYTES))

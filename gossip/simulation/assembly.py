@@ -26,14 +26,23 @@ def assemble(nodes: Sequence[SimNode], replicas: int, *, diskless: bool = False)
     `diskless` saves the rendering and keeping of n times n lines of nodes.conf.
     """
     records = _records(nodes, replicas)
+    digest = 0
     for node in nodes:
         node.diskless = diskless
         node.start(SavedState(node.id, records, current_epoch=len(nodes)))
         core = node.core
         assert core is not None
+        records[node.id] = core.myself.record
+        digest ^= core.myself.digest
+    for node in nodes:
+        core = node.core
+        assert core is not None
         core.health.confirm()
+        core.digest = digest
         now_ms = node.clock()
         for member in core.nodes.values():
+            member.record = records[member.id]
+            member.boot = member.record.boot
             member.owned = member.record.slots
             if member is not core.myself:
                 member.heard_at_ms = member.contact_at_ms = now_ms

@@ -11,6 +11,7 @@ from pyredis_cluster.gossip.messages import Kind, Message, Rumor
 from pyredis_cluster.gossip.nodes import Address, NodeRecord
 from pyredis_cluster.gossip.nodesconf import SavedState
 from pyredis_cluster.gossip.prng import SplitMix
+from pyredis_cluster.gossip.proofs import BOOT_BIT, FIRST_SEQUENCE
 
 T = TypeVar("T")
 
@@ -47,8 +48,16 @@ def address(number: int) -> Address:
     return f"10.0.0.{number}", 17000
 
 
+def boot_of(number: int) -> int:
+    """boot_of(3) -> the boot id of node 3's process."""
+    return BOOT_BIT | number
+
+
 class Bench:
-    """Bench(myself, *others): a core that knows the others, and shortcuts to feed it and to see what it does."""
+    """Bench(myself, *others): a core that knows the others, and shortcuts to feed it and to see what it does.
+
+    The others' processes are taken as proved when they first speak.
+    """
 
     def __init__(
         self,
@@ -58,6 +67,7 @@ class Bench:
         saved: SavedState | None = None,
     ) -> None:
         self.replication = Still()
+        self.sequence = FIRST_SEQUENCE
         self.now_ms = 1000.0
         self.core = ClusterCore(
             config or ClusterConfig(), myself, SplitMix(1), self.now_ms, self.replication, saved
@@ -69,7 +79,13 @@ class Bench:
     def receive(
         self, sender: int, kind: Kind, *body: object, epoch: int = 0, rumors: tuple[Rumor, ...] = ()
     ) -> None:
-        message = Message(kind, f"{sender:x}" * 40, epoch, self.core.digest, 0, body, rumors)
+        node = self.core.nodes.get(f"{sender:x}" * 40)
+        if node is not None and not node.boot:
+            node.boot = boot_of(sender)
+        self.sequence += 1
+        message = Message(
+            kind, f"{sender:x}" * 40, boot_of(sender), self.sequence, epoch, self.core.digest, 0, body, rumors
+        )
         self.core.receive(message, address(sender), self.now_ms)
 
     def effects(self) -> list[Effect]:
@@ -94,7 +110,7 @@ class Bench:
         self.core.take_effects()
         self.core.detector.probe(node)
         (ping,) = self.sent(Kind.PING)
-        self.receive(number, Kind.PONG, ping.message.body[0], "10.0.0.1")
+        self.receive(number, Kind.PONG, ping.message.body[0], 0)
         self.core.take_effects()
 
 

@@ -12,6 +12,7 @@ from pyredis_cluster.gossip.messages import (
     BODIES,
     DATAGRAM_MAX_BYTES,
     KIND_NAMES,
+    PING_PADDING,
     PROTOCOL_VERSION,
     TAG_BYTES,
     Keyring,
@@ -27,7 +28,7 @@ from .cores import Bench, address, record
 
 RING = Keyring([b"secret"])
 SOURCE = address(2)
-PING = Message(Kind.PING, "ab" * 20, 7, 2**64 - 1, 123, (9,), ((RumorKind.FAIL, b"x" * 20, 4),))
+PING = Message(Kind.PING, "ab" * 20, 2**60, 5, 7, 2**64 - 1, 123, (9, PING_PADDING), ((RumorKind.FAIL, b"x" * 20, 4),))
 
 
 def reason(data: bytes, ring: Keyring = RING) -> str:
@@ -152,8 +153,8 @@ HOSTILE = st.recursive(
 def test_a_signed_datagram_with_hostile_fields_is_dropped_or_can_be_worked_with(
     kind: Kind, body: list[object], rumors: list[list[object]], epoch: object
 ) -> None:
-    payload = msgpack.packb([int(kind), b"\x22" * 20, epoch, 7, 7, body, rumors])
-    bench = Bench(record(1, slots=3), record(2, slots=4))
+    payload = msgpack.packb([int(kind), b"\x22" * 20, 5, 6, epoch, 7, 7, body, rumors])
+    bench = Bench(record(1, slots=3), record(2, slots=4, boot=5))
     try:
         message = decode(bytes([PROTOCOL_VERSION]) + RING.tag(payload, b"datagram") + payload, RING)
         bench.core.receive(message, SOURCE, 1001.0)
@@ -173,12 +174,12 @@ def test_nesting_and_sizes_that_lie_are_malformed(payload: bytes) -> None:
 
 @pytest.mark.parametrize("rumor", [({},), (None,), (1.0,), (True,), ((),)])
 def test_a_rumor_is_known_by_an_int(rumor: tuple[object, ...]) -> None:
-    payload = msgpack.packb([int(Kind.GOSSIP), b"\x22" * 20, 1, 7, 7, [], [rumor]])
+    payload = msgpack.packb([int(Kind.GOSSIP), b"\x22" * 20, 5, 6, 1, 7, 7, [], [rumor]])
     assert reason(bytes([PROTOCOL_VERSION]) + RING.tag(payload, b"datagram") + payload) == "malformed"
 
 
 def test_epochs_and_versions_that_leave_no_room_for_the_next_are_malformed() -> None:
-    payload = msgpack.packb([int(Kind.GOSSIP), b"\x22" * 20, 2**64 - 1, 7, 7, [], []])
+    payload = msgpack.packb([int(Kind.GOSSIP), b"\x22" * 20, 5, 6, 2**64 - 1, 7, 7, [], []])
     assert reason(bytes([PROTOCOL_VERSION]) + RING.tag(payload, b"datagram") + payload) == "malformed"
     with pytest.raises(Dropped):
         unpack_record(record(2, config_epoch=2**63).packed)

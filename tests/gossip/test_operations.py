@@ -159,16 +159,47 @@ def test_meet_invites_until_somebody_answers() -> None:
     operations.meet(bench.core, "10.0.0.2", 7000, None, NOW)
     (invitation,) = bench.sent(Kind.MEET)
     assert invitation.address == address(2)
-    bench.receive(2, Kind.MEET_PONG, invitation.message.body[0], "10.0.0.1", record(2).packed)
+    bench.receive(2, Kind.MEET_PONG, invitation.message.body[0], "10.0.0.1", record(2).packed, 0)
     assert B in bench.core.nodes
     bench.pass_time(1000)
     assert bench.core.stats.sent[Kind.MEET] == 1
 
 
+def test_meet_goes_on_until_the_invited_node_speaks_to_us_as_a_member() -> None:
+    bench = Bench(record(1))
+    operations.meet(bench.core, "10.0.0.2", 7000, None, NOW)
+    (invitation,) = bench.sent(Kind.MEET)
+    bench.receive(2, Kind.MEET_PONG, invitation.message.body[0], "10.0.0.1", record(2).packed, 77)
+    (proof,) = bench.sent(Kind.PROOF)
+    assert proof.message.body == (77,)
+    bench.pass_time(400)
+    assert bench.core.stats.sent[Kind.MEET] == 2
+    bench.receive(2, Kind.GOSSIP)
+    bench.pass_time(1000)
+    assert bench.core.stats.sent[Kind.MEET] == 2
+
+
+def invite(bench: Bench, dialled: str = "10.0.0.1") -> None:
+    """Node 2 invites this node, and proves that it lives."""
+    packed = record(2).packed
+    bench.receive(2, Kind.MEET, 5, dialled, packed, bytes(MEET_PADDED_BYTES - len(packed)))
+    (answer,) = bench.sent(Kind.MEET_PONG)
+    bench.receive(2, Kind.PROOF, answer.message.body[3], rumors=((int(RumorKind.RECORD), packed),))
+
+
 def test_a_node_learns_its_address_from_the_invitation() -> None:
     bench = Bench(record(1, ip=""))
-    bench.receive(2, Kind.MEET, 5, "10.9.9.9", record(2).packed, bytes(MEET_PADDED_BYTES))
+    invite(bench, "10.9.9.9")
     assert bench.core.myself.record.ip == "10.9.9.9"
+
+
+def test_an_invitation_ends_the_time_of_a_forgotten_node() -> None:
+    bench = three()
+    operations.forget(bench.core, C, NOW)
+    operations.forget(bench.core, B, NOW)
+    invite(bench)
+    assert B in bench.core.nodes
+    assert C not in bench.core.nodes
 
 
 def test_forget_is_told_to_all_and_lasts_a_minute() -> None:

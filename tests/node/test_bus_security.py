@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from pyredis_cluster import ClusterClient
 from pyredis_cluster.client.errors import ResponseError
-from pyredis_cluster.gossip.messages import MEET_PADDED_BYTES, Keyring, Kind, Message, decode, encode
+from pyredis_cluster.gossip.messages import MEET_PADDED_BYTES, PING_PADDING, Keyring, Kind, Message, decode, encode
 from pyredis_cluster.gossip.nodes import NodeRecord
 from pyredis_cluster.node.bus_streams import INBOUND_MAX
 
@@ -52,7 +52,7 @@ def dropped(node: ServerProcess) -> int:
 
 def forgeries() -> list[bytes]:
     """Forged, foreign, truncated, oversized, of another version, and noise."""
-    ping = Message(Kind.PING, "ab" * 20, 5, 2**63, 1000, (77,))
+    ping = Message(Kind.PING, "ab" * 20, 2**60, 2**32, 5, 2**63, 1000, (77, PING_PADDING))
     foreign, unsigned = encode(ping, Keyring([b"another cluster"])), encode(ping, Keyring())
     noise = BIG.randbytes(80)
     return [foreign, unsigned, foreign[:12], foreign + bytes(1400), b"\xff" + foreign[1:], noise]
@@ -126,7 +126,7 @@ def test_no_reply_to_an_unproved_address_is_longer_than_its_request(processes: P
         sock.settimeout(10)
         for padding in (b"", bytes(500), bytes(MEET_PADDED_BYTES - len(stranger.packed))):
             body = (1, "127.0.0.1", stranger.packed, padding)
-            request = encode(Message(Kind.MEET, stranger.id, 0, 0, 0, body), ring)
+            request = encode(Message(Kind.MEET, stranger.id, 2**60, 2**32, 0, 0, 0, body), ring)
             sock.sendto(request, bus)
         reply = sock.recv(2048)
         assert decode(reply, ring).kind == Kind.MEET_PONG
@@ -174,7 +174,7 @@ def test_the_secret_changes_while_the_cluster_works(processes: Processes, tmp_pa
         for name in ("cluster_stats_failures", "cluster_stats_elections", "cluster_stats_messages_dropped_tag"):
             assert after.get(name) == before[node.port].get(name)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        ping = Message(Kind.PING, "ab" * 20, 5, 1, 1, (77,))
+        ping = Message(Kind.PING, "ab" * 20, 2**60, 2**32, 5, 1, 1, (77, PING_PADDING))
         sock.sendto(encode(ping, Keyring([b"old"])), ("127.0.0.1", cluster.primaries[0].port + BUS_PORT_OFFSET))
         wait_until(lambda: info(cluster.primaries[0]).get("cluster_stats_messages_dropped_tag"), "the old one is gone")
 
