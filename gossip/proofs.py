@@ -16,7 +16,8 @@ from .messages import Kind, Message, RumorKind
 from .nodes import Address, Node, unpack_record
 
 if TYPE_CHECKING:
-    from .core import ClusterCore, Rng
+    from .core import ClusterCore
+    from .interfaces import Rng
 
 WINDOW = 1024
 """Datagrams of a process may overtake each other by so many; older ones are dropped."""
