@@ -21,9 +21,9 @@ from ..errors import ClusterError
 from ..messages import KIND_NAMES, Kind, Message
 from ..prng import SplitMix
 from .assembly import assemble
+from .audits import Audits
 from .faults import Faults
 from .hosts import LAGS_MS, SimNode
-from .invariants import Invariants
 from .network import Network
 
 SETTLE_MAX_MS = 30_000.0
@@ -79,7 +79,7 @@ class Simulation:
         self._hash = 0
         self.takeovers: set[str] = set()
         """Nodes that an operator makes primary without votes: their epochs may be taken by others, too."""
-        self.invariants = Invariants(self)
+        self.audits = Audits(self)
         self._lost_at_ms: dict[str, float] = {}
         self.nodes: list[SimNode] = []
         self.by_ip: dict[str, SimNode] = {}
@@ -265,9 +265,9 @@ class Simulation:
         assert core is not None
         self.note(node, "promoted", str(core.myself.config_epoch))
         self._report.promotions += 1
-        self.invariants.promoted(node, replaces, takeover=node.id in self.takeovers)
+        self.audits.promoted(node, replaces, takeover=node.id in self.takeovers)
         self.takeovers.discard(node.id)
-        self._report.worse_winners += self.invariants.better_than(node, replaces) > 0
+        self._report.worse_winners += self.audits.better_than(node, replaces) > 0
         for other in self.nodes:
             if other is not node and other.serves_writes() and other.core is not None:
                 self._report.overlaps += bool(other.core.myself.owned & core.myself.owned)

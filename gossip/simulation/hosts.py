@@ -107,7 +107,7 @@ class SimNode:
         self._link_down_ms = self.simulation.now_ms
         self.core = ClusterCore(self.simulation.config, record, self.rng, self.clock(), self, saved)
         self._marks = self.core.stats.failures
-        self.simulation.invariants.restored(self)
+        self.simulation.audits.restored(self)
         self.following = None
         self._deadline_ms = inf
         self.apply()
@@ -139,7 +139,7 @@ class SimNode:
                 self._handlers[effect.__class__](effect)
         if core.stats.failures != self._marks:
             self._marks = core.stats.failures
-            self.simulation.invariants.marked(self)
+            self.simulation.audits.marked(self)
         if core.current_epoch != self.epoch_floor:
             assert core.current_epoch > self.epoch_floor, f"{self.id}: the epoch fell"
             self.epoch_floor = core.current_epoch

@@ -84,7 +84,7 @@ class Network:
         elif message.kind == _AUTH_REQUEST:
             source.check_candidacy(message.body[0])
         elif message.kind == _REPORT:
-            self._simulation.invariants.reported(source, message.body)
+            self._simulation.audits.reported(source, message.body)
         target = self._by_address.get(send.address)
         if target is None or (self._cut and not self.reachable(source, target)):
             return

@@ -21,8 +21,8 @@ SUBJECTS_MAX = 4096
 """Versions of members whose reports are kept; the oldest go first."""
 
 
-class Invariants:
-    """Invariants(simulation): told what hosts send and become; AssertionError where that must not be."""
+class Audits:
+    """Audits(simulation): told what hosts send and become; AssertionError where that must not be."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
