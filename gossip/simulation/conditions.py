@@ -104,6 +104,10 @@ def _owns(stage: Stage, name: str, slots: str) -> bool:
     return all(node_id in core.nodes and core.nodes[node_id].owned & mask == mask for core in _cores(stage, "all"))
 
 
+def _dropped(stage: Stage, names: str, reason: str) -> bool:
+    return all(core.stats.dropped[reason] > 0 for core in _cores(stage, names))
+
+
 def _healthy(stage: Stage) -> bool:
     return stage.simulation.healthy()
 
@@ -122,4 +126,5 @@ CONDITIONS: list[tuple[str, Callable[..., bool]]] = [
     (r"(\S+) has the writes of (\S+)", _has_writes),
     (r"(\S+) lacks writes of (\S+)", _lacks_writes),
     (r"(\S+) owns (\S+)", _owns),
+    (r"(\S+) dropped (\S+) datagrams", _dropped),
 ]

@@ -26,6 +26,13 @@ DETAILS = (SUSPICIONS, VOTES, REPORTS, MESSAGES)
 """What is not shown until it is asked for."""
 
 
+CONSEQUENCES = (
+    "gives up", "replica of", "replicates from", "FAIL is cleared", "no longer suspected", "gets to know", "forgets",
+    "takes writes again", "cluster_state",
+)  # fmt: skip
+"""What many nodes do in any order once something is decided."""
+
+
 @dataclass(slots=True)
 class Event:
     """`who` did or suffered `what`; events of several nodes with the same `what` make one line."""
@@ -244,20 +251,23 @@ def slots_text(slots: int) -> str:
 def render(events: Iterable[Event], start_ms: float, order: Sequence[str], *, exact: bool) -> list[str]:
     """render(events, start_ms, order, exact=False) -> lines "<1s  d,e: replica of a".
 
-    The nodes of equal events are joined, in `order`, and repetitions left out. A time is an upper bound on a coarse
-    scale, so that tuning doesn't change it; with `exact`, milliseconds.
+    What events lead to comes behind them, in an order of its own. The nodes of equal events are joined, in `order`, and
+    repetitions left out. A time is an upper bound on a coarse scale, so that tuning doesn't change it; with `exact`,
+    milliseconds.
     """
     joined: dict[str, dict[str, float]] = {}
     for event in events:
         joined.setdefault(event.what, {}).setdefault(event.who, event.at_ms)
-    rows = []
+    rows: list[tuple[float, int, str]] = []
     for what, first_at_ms in joined.items():
         names = sorted(first_at_ms, key=order.index)
         last_ms = max(first_at_ms.values()) - start_ms
-        rows.append((last_ms if exact else _bound_ms(last_ms), f"{','.join(names)}: {what}"))
-    rows.sort(key=lambda row: row[0])
+        rank = next((rank for rank, text in enumerate(CONSEQUENCES, 1) if what.startswith(text)), 0)
+        line = f"{','.join(names)}: {what}"
+        rows.append((last_ms, 0, line) if exact else (_bound_ms(last_ms), rank, line))
+    rows.sort(key=lambda row: (row[0], row[1], row[2] if row[1] else ""))
     width = 8 if exact else 5
-    return [f"{_time_text(at_ms, exact=exact):<{width}} {text}" for at_ms, text in rows]
+    return [f"{_time_text(at_ms, exact=exact):<{width}} {text}" for at_ms, _, text in rows]
 
 
 BOUNDS_MS = (1000, 3000, 10_000, 30_000)

@@ -19,7 +19,8 @@ from pyredis_cluster.gossip.detector import Detector
 from pyredis_cluster.gossip.effects import Effect, PauseWrites, Persist, Send
 from pyredis_cluster.gossip.election import Election
 from pyredis_cluster.gossip.membership import Membership
-from pyredis_cluster.gossip.messages import Kind
+from pyredis_cluster.gossip.messages import Evidence, Kind
+from pyredis_cluster.gossip.proofs import Proofs
 from pyredis_cluster.gossip.simulation.cluster import Simulation
 from pyredis_cluster.gossip.simulation.faults import Faults
 from pyredis_cluster.gossip.simulation.hosts import SimNode
@@ -109,13 +110,40 @@ def whispers(seed: int) -> None:
     simulation.create()
     victim, *observers = simulation.nodes
     for observer in observers:
-        assert observer.core is not None
-        for _ in range(2):
-            observer.core.refused(victim.address, observer.clock())
-            observer.apply()
+        lie(observer, victim)
         simulation.cut([observer], [other for other in observers if other is not observer], 100)
         simulation.run(5000)
     assert not simulation.report.promotions
+
+
+def eavesdrop(seed: int) -> None:
+    """The same lies, taken back each time; then somebody plays the reports again, all at once."""
+    simulation = Simulation(seed, 6, 1)
+    simulation.create()
+    victim, *observers = simulation.nodes
+    heard: list[tuple[SimNode, Send]] = []
+
+    def tap(node: SimNode, effects: list[Effect]) -> list[Effect]:
+        sends = [effect for effect in effects if isinstance(effect, Send) and effect.message.kind == Kind.REPORT]
+        heard.extend((node, send) for send in sends if send.message.body[2] != Evidence.CLEAR)
+        return effects
+
+    simulation.tap = tap
+    for observer in observers:
+        lie(observer, victim)
+        simulation.run(5000)
+    assert heard
+    for source, send in heard:
+        simulation.network.deliver(simulation.by_ip[send.address[0]], source.address, send.message)
+    simulation.run(1000)
+
+
+def lie(observer: SimNode, victim: SimNode) -> None:
+    """Tell `observer` twice that nobody listens at `victim`."""
+    assert observer.core is not None
+    for _ in range(2):
+        observer.core.refused(victim.address, observer.clock())
+        observer.apply()
 
 
 def kill_primary(seed: int) -> None:
@@ -229,6 +257,10 @@ def count_stale_reports(patch: Patch) -> None:
     patch.setattr(Detector, "report_count", lambda self, subject: len(subject.reports))
 
 
+def accept_what_is_played_again(patch: Patch) -> None:
+    patch.setattr(Proofs, "check_fresh", staticmethod(lambda sender, sequence: None))
+
+
 def forget_the_offset_rank(patch: Patch) -> None:
     patch.setattr(Election, "_rank", lambda self: 0)
 
@@ -264,6 +296,7 @@ CASES = [
     Case(count_votes_of_other_epochs, duel_with_late_answers, "votes won epoch|promoted with"),
     Case(count_the_vote_of_a_non_voter, lone_voter, "1 votes won epoch|promoted with"),
     Case(count_stale_reports, whispers, "as FAIL on . fresh reports"),
+    Case(accept_what_is_played_again, eavesdrop, "as FAIL on . fresh reports"),
     Case(forget_the_offset_rank, kill_primary, "a better one was in reach"),
     Case(hand_over_without_a_pause, hand_over, "manual failover"),
     Case(forget_without_a_blacklist, forget_one, "forgotten"),
