@@ -72,15 +72,19 @@ def _changed(config: ClusterConfig, given: dict[str, str]) -> ClusterConfig:
 
 
 def config(stage: Stage, rest: str) -> None:
-    """config d replica-no-failover=yes ..."""
+    """config d replica-no-failover=yes replica-priority=10 ...: CONFIG SET."""
     names, settings = _match(r"(\S+) (.+)", rest, "config d name=value ...")
+    given = dict(word.split("=", 1) for word in settings.split())
+    priority = given.pop("replica-priority", None)
     for node in stage.nodes(names):
         core = _core(node)
-        core.config = _changed(core.config, dict(word.split("=", 1) for word in settings.split()))
-        flags = NOFAILOVER if core.config.replica_no_failover else 0
-        if core.myself.record.flags != flags:
+        core.config = _changed(core.config, given)
+        record = core.myself.record
+        flags = record.flags & ~NOFAILOVER | (NOFAILOVER if core.config.replica_no_failover else 0)
+        fields = {"flags": flags, "priority": record.priority if priority is None else int(priority)}
+        if fields != {"flags": record.flags, "priority": record.priority}:
             core.advance(node.clock())
-            core.change_self(flags=flags)
+            core.change_self(**fields)
             node.apply()
 
 
