@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from dataclasses import dataclass
 from .admin import Access
 from .check import plan_repairs
 from .errors import OperatorError
-from .faults import FAULTS, Arena, Fault, FaultReport, find_lost, run_fault
+from .faults import FAULTS, Arena, Fault, FaultReport, find_lost, remove_keys, run_fault
 from .launcher import LocalCluster
-from .topology import Topology, read_topology
+from .topology import read_topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +36,19 @@ class ChaosReport:
 
 
 def run_chaos(
-    cluster: LocalCluster,
-    access: Access,
-    faults: Sequence[Fault],
-    duration_s: float,
-    rate_per_s: float,
-    seed: int,
-    tell: Callable[[FaultReport], None],
+    arena: Arena, faults: Sequence[Fault], duration_s: float, tell: Callable[[FaultReport], None]
 ) -> ChaosReport:
-    """run_chaos(...) -> ChaosReport. Faults in random order from `seed`, until `duration_s` are over.
+    """run_chaos(arena, faults, duration_s, tell) -> ChaosReport. Faults in random order, until the time is over.
 
     The fault that has begun is ended; `tell` hears of each. The load's keys are removed at the end.
     OperatorError, for one where the cluster does not heal.
     """
-    rng = random.Random(seed)
     reports: list[FaultReport] = []
     started = time.monotonic()
-    arena = Arena(cluster, access, rng, rate_per_s)
     queue: list[Fault] = []
     try:
         while time.monotonic() - started < duration_s:
-            queue = queue or rng.sample(list(faults), len(faults))
+            queue = queue or arena.rng.sample(list(faults), len(faults))
             report = run_fault(arena, queue.pop())
             reports.append(report)
             tell(report)
@@ -65,10 +56,10 @@ def run_chaos(
         arena.revive()
         raise
     writes = [write for load in arena.loads for write in load.acknowledged()]
-    with read_topology(cluster.addresses, access) as topology:
+    with arena.read() as topology:
         lost = find_lost(topology, writes)
         doubled = plan_repairs(topology)
-        _remove(topology, [(write.key, write.slot) for write in writes])
+        remove_keys(topology, writes)
     return ChaosReport(
         faults=tuple(reports),
         duration_s=time.monotonic() - started,
@@ -79,14 +70,6 @@ def run_chaos(
         doubled_slots=len(doubled),
         first_errors=tuple(text for report in reports for text in report.errors),
     )
-
-
-def _remove(topology: Topology, keys: Sequence[tuple[str, int]]) -> None:
-    by_owner: dict[str, list[str]] = {}
-    for key, slot in keys:
-        by_owner.setdefault(topology.owners[slot], []).append(key)
-    for owner, owned in by_owner.items():
-        topology.members[owner].link.pipeline(("UNLINK", key) for key in owned)
 
 
 def choose_faults(names: Sequence[str], cluster: LocalCluster, access: Access) -> list[Fault]:

@@ -48,11 +48,16 @@ WARM_UP_S = 0.3
 
 @dataclass(slots=True)
 class FaultReport:
-    """What one fault did. Gaps are the longest times without a successful write, of hit and of other slots."""
+    """What one fault did. Gaps are the longest times without a successful write, of hit and of other slots.
+
+    At `hit_s` it began, at `served_s` all slots that were hit were written to again.
+    """
 
     fault: str
     detail: str
     started_s: float
+    hit_s: float = 0.0
+    served_s: float = 0.0
     hit_gap_s: float = 0.0
     other_gap_s: float = 0.0
     heal_s: float = 0.0
@@ -87,6 +92,14 @@ class Arena:
     loads: list[RecordedLoad] = field(default_factory=list)
     # Not from the seed: keys that another run has left must not stand in for lost ones.
     run_id: str = field(default_factory=lambda: secrets.token_hex(4))
+    # The primary that is hit first, if its id is given here.
+    focus: str = ""
+    hit_s: float | None = None
+
+    def note_hit(self) -> None:
+        """note_hit(): the first thing that is about to befall the cluster in this fault, if it is the first."""
+        if self.hit_s is None:
+            self.hit_s = time.monotonic()
 
     def read(self) -> Topology:
         return read_topology(self.cluster.addresses, self.access)
@@ -108,6 +121,7 @@ class Arena:
             if primary.myself.slot_count
         ]
         self.rng.shuffle(found)
+        found.sort(key=lambda shard: shard[0].node_id != self.focus)
         return found
 
     def local(self, member: Member) -> LocalNode:
@@ -115,12 +129,14 @@ class Arena:
 
     def signal(self, member: Member, number: signal.Signals) -> None:
         node = self.local(member)
+        self.note_hit()
         if node.process is None or not processes.send_signal(node.process, number):
             raise OperatorError(f"{member.address} does not run")
 
     def kill(self, members: Iterable[Member]) -> None:
         """kill(members): SIGKILL to all at once, and wait until they are gone."""
         handles = [node.process for node in map(self.local, members) if node.process is not None]
+        self.note_hit()
         processes.kill(handles)
 
     def restart_dead(self) -> None:
@@ -148,7 +164,7 @@ class Arena:
 class Fault:
     """A kind of fault. A `lossless` one must not lose an acknowledged write.
 
-    `shards_min` is how many shards with a replica it needs.
+    `shards_min` is how many shards with a replica it needs, `failovers` how many it should lead to.
     """
 
     name: str
@@ -156,6 +172,7 @@ class Fault:
     inflict: Callable[[Arena, Topology], Hit]
     lossless: bool = False
     shards_min: int = 1
+    failovers: int = 0
 
 
 def run_fault(arena: Arena, fault: Fault) -> FaultReport:
@@ -164,12 +181,14 @@ def run_fault(arena: Arena, fault: Fault) -> FaultReport:
         time.sleep(WARM_UP_S)
         groups = [frozenset(member.myself.slots) for member in topology.primaries if member.myself.slot_count]
         report = FaultReport(fault.name, "", time.monotonic(), lossless=fault.lossless)
+        arena.hit_s = None
         hit = fault.inflict(arena, topology)
+        report.hit_s = report.started_s if arena.hit_s is None else arena.hit_s
         _await_writes(load, [slots & hit.slots for slots in groups])
-        recovering_s = time.monotonic()
+        report.served_s = time.monotonic()
         hit.recover()
         arena.wait_until_healed()
-        report.heal_s = time.monotonic() - recovering_s
+        report.heal_s = time.monotonic() - report.served_s
         time.sleep(SETTLE_S)
         report.detail, report.ended_s = hit.detail, time.monotonic()
     _measure(arena, load, report, hit, groups)
@@ -207,6 +226,15 @@ def find_lost(topology: Topology, writes: Sequence[Acknowledged]) -> list[Acknow
     return lost_writes(writes, links)
 
 
+def remove_keys(topology: Topology, writes: Iterable[Acknowledged]) -> None:
+    """remove_keys(topology, writes): take the keys of these writes off the cluster."""
+    by_owner: dict[str, list[str]] = {}
+    for write in writes:
+        by_owner.setdefault(topology.owners[write.slot], []).append(write.key)
+    for owner, keys in by_owner.items():
+        topology.members[owner].link.pipeline(("UNLINK", key) for key in keys)
+
+
 def _slots(members: Iterable[Member]) -> frozenset[int]:
     return frozenset(slot for member in members for slot in member.myself.slots)
 
@@ -215,8 +243,8 @@ def _names(members: Iterable[Member]) -> str:
     return " and ".join(str(member.address) for member in members)
 
 
-def _with_replica(arena: Arena, topology: Topology, count: int) -> list[Member]:
-    """Primaries of different shards, each with a replica in sync."""
+def with_replica(arena: Arena, topology: Topology, count: int) -> list[Member]:
+    """with_replica(arena, topology, count) -> primaries of different shards, each with a replica in sync."""
     fit = [primary for primary, replicas in arena.shards(topology) if any(r.link_up for r in replicas)]
     if len(fit) < count:
         raise OperatorError(f"{count} shards with a replica in sync are needed, there are {len(fit)}")
@@ -224,45 +252,47 @@ def _with_replica(arena: Arena, topology: Topology, count: int) -> list[Member]:
 
 
 def _kill_primary(arena: Arena, topology: Topology) -> Hit:
-    victims = _with_replica(arena, topology, 1)
+    victims = with_replica(arena, topology, 1)
     arena.kill(victims)
     return Hit(_names(victims), _slots(victims), arena.restart_dead)
 
 
 def _kill_two_primaries(arena: Arena, topology: Topology) -> Hit:
-    victims = _with_replica(arena, topology, 2)
+    victims = with_replica(arena, topology, 2)
     arena.kill(victims)
     return Hit(_names(victims), _slots(victims), arena.restart_dead)
 
 
 def _kill_replica(arena: Arena, topology: Topology) -> Hit:
-    victim = topology.replicas_of(_with_replica(arena, topology, 1)[0].node_id)[0]
+    victim = topology.replicas_of(with_replica(arena, topology, 1)[0].node_id)[0]
     arena.kill([victim])
     return Hit(_names([victim]), frozenset(), arena.restart_dead)
 
 
 def _kill_primary_and_replica(arena: Arena, topology: Topology) -> Hit:
-    primary, other = _with_replica(arena, topology, 2)
+    primary, other = with_replica(arena, topology, 2)
     replica = topology.replicas_of(other.node_id)[0]
     arena.kill([primary, replica])
     return Hit(_names([primary, replica]), _slots([primary]), arena.restart_dead)
 
 
 def _freeze_primary(arena: Arena, topology: Topology) -> Hit:
-    victims = _with_replica(arena, topology, 1)
+    victims = with_replica(arena, topology, 1)
     arena.signal(victims[0], signal.SIGSTOP)
     return Hit(_names(victims), _slots(victims), lambda: arena.signal(victims[0], signal.SIGCONT))
 
 
 def _restart_primary(arena: Arena, topology: Topology) -> Hit:
-    victims = _with_replica(arena, topology, 1)
+    victims = with_replica(arena, topology, 1)
+    arena.note_hit()
     arena.cluster.stop([arena.local(victims[0])])
     arena.restart_dead()
     return Hit(_names(victims), _slots(victims))
 
 
 def _fail_over(arena: Arena, topology: Topology) -> Hit:
-    primary = _with_replica(arena, topology, 1)[0]
+    primary = with_replica(arena, topology, 1)[0]
+    arena.note_hit()
     promoted = fail_over(topology, primary, None)
     return Hit(f"{primary.address} to {promoted.address}", _slots([primary]))
 
@@ -311,19 +341,19 @@ class _BackgroundReshard:
 
 
 def _reshard(arena: Arena, topology: Topology) -> Hit:
-    source, target = _with_replica(arena, topology, 2)
+    source, target = with_replica(arena, topology, 2)
     reshard = _BackgroundReshard(arena, topology, source, target)
     reshard.finish()
     return Hit(f"{RESHARD_SLOTS} slots from {source.address} to {target.address}", reshard.slots)
 
 
 def _reshard_and_kill_source(arena: Arena, topology: Topology) -> Hit:
-    source, target = _with_replica(arena, topology, 2)
+    source, target = with_replica(arena, topology, 2)
     return _reshard_with_kill(arena, topology, source, target, source)
 
 
 def _reshard_and_kill_target(arena: Arena, topology: Topology) -> Hit:
-    source, target = _with_replica(arena, topology, 2)
+    source, target = with_replica(arena, topology, 2)
     return _reshard_with_kill(arena, topology, source, target, target)
 
 
@@ -343,30 +373,33 @@ def _reshard_with_kill(arena: Arena, topology: Topology, source: Member, target:
 FAULTS = {
     fault.name: fault
     for fault in (
-        Fault("kill-primary", "kill -9 a primary", _kill_primary),
+        Fault("kill-primary", "kill -9 a primary", _kill_primary, failovers=1),
         Fault("kill-replica", "kill -9 a replica", _kill_replica, lossless=True),
         Fault(
             "kill-both",
             "kill -9 a primary and a replica of different shards",
             _kill_primary_and_replica,
             shards_min=2,
+            failovers=1,
         ),
-        Fault("kill-two", "kill -9 two primaries at once", _kill_two_primaries, shards_min=3),
-        Fault("freeze", "SIGSTOP a primary until it is replaced, then SIGCONT", _freeze_primary),
-        Fault("restart", "stop a primary with SIGTERM and start it again", _restart_primary),
+        Fault("kill-two", "kill -9 two primaries at once", _kill_two_primaries, shards_min=3, failovers=2),
+        Fault("freeze", "SIGSTOP a primary until it is replaced, then SIGCONT", _freeze_primary, failovers=1),
+        Fault("restart", "stop a primary with SIGTERM and start it again", _restart_primary, failovers=1),
         Fault("reshard", f"move {RESHARD_SLOTS} slots", _reshard, lossless=True, shards_min=2),
         Fault(
             "reshard-kill-source",
             f"move {RESHARD_SLOTS} slots, kill -9 the source meanwhile",
             _reshard_and_kill_source,
             shards_min=2,
+            failovers=1,
         ),
         Fault(
             "reshard-kill-target",
             f"move {RESHARD_SLOTS} slots, kill -9 the target meanwhile",
             _reshard_and_kill_target,
             shards_min=2,
+            failovers=1,
         ),
-        Fault("failover", "CLUSTER FAILOVER", _fail_over, lossless=True),
+        Fault("failover", "CLUSTER FAILOVER", _fail_over, lossless=True, failovers=1),
     )
 }

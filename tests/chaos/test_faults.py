@@ -5,6 +5,8 @@ Asynchronous replication may lose writes that a killed primary had not sent yet;
 
 from __future__ import annotations
 
+import random
+
 from pyredis_cluster.chaos import choose_faults, run_chaos
 from pyredis_cluster.faults import FAULTS, Arena, FaultReport, run_fault
 
@@ -99,7 +101,8 @@ def test_a_chaos_run_reports_its_faults_and_removes_its_keys(arena: Arena) -> No
     told: list[FaultReport] = []
     before = chaos_keys(arena)
     faults = choose_faults(["failover", "kill-replica"], arena.cluster, arena.access)
-    report = run_chaos(arena.cluster, arena.access, faults, 0.5, 200, 7, told.append)
+    own = Arena(arena.cluster, arena.access, random.Random(7), 200)
+    report = run_chaos(own, faults, 0.5, told.append)
     assert list(report.faults) == told
     assert report.writes > 0
     assert report.promises_kept

@@ -316,3 +316,17 @@ def test_no_process_of_the_cluster_belongs_to_this_session(directory: Path) -> N
     node = LocalCluster.load(directory).nodes[0]
     assert node.process is not None
     assert os.getsid(node.process.pid) == node.process.pid
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--load",), "need --runs or --calm-minutes"),
+        (("--json",), "need --runs or --calm-minutes"),
+        (("--runs", "1", "--calm-minutes", "1"), "don't go together"),
+    ],
+)
+def test_options_of_chaos_that_do_not_go_together(directory: Path, options: tuple[str, ...], text: str) -> None:
+    result = run("chaos", "--dir", directory, *options)
+    assert result.exit_code == 2
+    assert text in result.output
