@@ -113,6 +113,7 @@ class Bus:
         self.router = ClusterRouter(server, self.core)
         server.dispatcher.route(self.router)
         server.reactor.update_clock = self._update_clock
+        server.reactor.urgent = self._look_in
         self._announce()
         for name in _WATCHED:
             config.on_change(name, self._config_changed)
@@ -194,17 +195,35 @@ class Bus:
     async def _receive(self, sock: socket.socket) -> None:
         while True:
             await trio.lowlevel.wait_readable(sock)
-            dropped, taken = self.core.stats.dropped.total(), 0
-            for data, source in self._sockets.receive(sock):
-                taken += 1
-                try:
-                    self._received(data, source)
-                except Exception as error:
-                    report("the bus, with a datagram, which is dropped", error)
-            for address in self._sockets.refused(sock):
-                contained("bus", partial(self._refused, address))
+            dropped = self.core.stats.dropped.total()
+            taken = self._drain(sock)
+            self._hear_refusals(sock)
             if taken < DRAIN_MAX and self.core.stats.dropped.total() != dropped:
                 await trio.sleep(FLOOD_PAUSE_SECONDS)
+
+    def _drain(self, sock: socket.socket) -> int:
+        """Take what has arrived -> how many datagrams."""
+        taken = 0
+        for data, source in self._sockets.receive(sock):
+            taken += 1
+            try:
+                self._received(data, source)
+            except Exception as error:
+                report("the bus, with a datagram, which is dropped", error)
+        return taken
+
+    def _hear_refusals(self, sock: socket.socket) -> None:
+        for address in self._sockets.refused(sock):
+            contained("bus", partial(self._refused, address))
+
+    def _look_in(self) -> None:
+        """Between rounds of clients' work: what would otherwise wait until the reactor lets go."""
+        for sock in self._sockets.sockets:
+            self._drain(sock)
+            if self._sockets.error_seen:
+                self._hear_refusals(sock)
+        if self.now_ms() >= self.core.next_deadline_ms():
+            contained("bus", self._tick)
 
     def _received(self, data: bytes, source: Address) -> None:
         try:

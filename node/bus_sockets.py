@@ -34,6 +34,8 @@ class BusSockets:
 
     def __init__(self, hosts: list[str], port: int) -> None:
         self.sockets: list[socket.socket] = []
+        self.error_seen = False
+        """Whether a call since the last `refused` has reported an ICMP error."""
         try:
             for host in hosts:
                 self._bind(host, port)
@@ -83,6 +85,7 @@ class BusSockets:
                 # A pending ICMP error is reported by the next call, whatever that was about.
                 if error.errno != errno.ECONNREFUSED:
                     return
+                self.error_seen = True
             else:
                 return
 
@@ -100,8 +103,7 @@ class BusSockets:
 
         return next(filter(fits, candidates), candidates[0])
 
-    @staticmethod
-    def receive(sock: socket.socket) -> Iterator[tuple[bytes, Address]]:
+    def receive(self, sock: socket.socket) -> Iterator[tuple[bytes, Address]]:
         """receive(sock) -> (datagram, source) pairs that have arrived, at most DRAIN_MAX of them."""
         for _ in range(DRAIN_MAX):
             try:
@@ -109,13 +111,14 @@ class BusSockets:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
+                self.error_seen = True
                 continue  # an ICMP error; `refused` reads it from the error queue
             yield data, (source[0], source[1])
 
-    @staticmethod
-    def refused(sock: socket.socket) -> list[Address]:
+    def refused(self, sock: socket.socket) -> list[Address]:
         """refused(sock) -> the addresses that refused a datagram since the last call, at most REFUSALS_MAX."""
         found: list[Address] = []
+        self.error_seen = False
         for _ in range(REFUSALS_MAX):
             try:
                 _, ancillary, _, address = sock.recvmsg(0, _ANCILLARY_BYTES, _MSG_ERRQUEUE)

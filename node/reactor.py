@@ -23,6 +23,11 @@ T = TypeVar("T")
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 EVENTS_PER_POLL = 256
+EVENTS_PER_POLL_MIN = 4
+DRAIN_TARGET_NS = 1_000_000
+"""Ready sockets are taken fewer at a time while a round of them takes longer than this."""
+URGENT_INTERVAL_NS = 1_000_000
+"""How much work may pass before `Reactor.urgent` is called. On a busy host that much work takes many times longer."""
 YIELD_INTERVAL_NS = 5_000_000
 LINGER_SECONDS = 0.001
 """How long an idle reactor waits in epoll itself before it parks in Trio: a lone client's next request is
@@ -99,6 +104,10 @@ class _Leftovers:
         return None
 
 
+def _nothing() -> None:
+    return None
+
+
 class Reactor:
     """add/modify/remove descriptors; `run()` until cancelled."""
 
@@ -112,6 +121,7 @@ class Reactor:
         "busy_ns",
         "cycles",
         "update_clock",
+        "urgent",
     )
 
     def __init__(self, update_clock: Callable[[], int]) -> None:
@@ -125,6 +135,8 @@ class Reactor:
         """How often ready sockets were drained, or cron ran."""
         self.busy_ns = 0
         """The time that took."""
+        self.urgent: Callable[[], None] = _nothing
+        """What can't wait for the other Trio tasks' turn (the cluster bus). Must not raise."""
         self.before_send: list[Callable[[], None]] = []
         """Called after the ready sockets were drained and before any reply is sent."""
 
@@ -211,8 +223,9 @@ class Reactor:
         poll = self._epoll.poll
         try:
             turn_ends_ns = perf_counter_ns() + YIELD_INTERVAL_NS
+            urgent_at_ns, events_max = 0, EVENTS_PER_POLL
             while True:
-                events = poll(LINGER_SECONDS, EVENTS_PER_POLL)
+                events = poll(LINGER_SECONDS, events_max)
                 if not events:
                     await trio.lowlevel.wait_readable(self._epoll.fileno())
                     turn_ends_ns = perf_counter_ns() + YIELD_INTERVAL_NS
@@ -222,6 +235,13 @@ class Reactor:
                 now_ns = perf_counter_ns()
                 self.cycles += 1
                 self.busy_ns += now_ns - started_ns
+                if now_ns - started_ns > DRAIN_TARGET_NS:
+                    events_max = max(EVENTS_PER_POLL_MIN, events_max // 2)
+                elif events_max < EVENTS_PER_POLL:
+                    events_max *= 2
+                if now_ns > urgent_at_ns:
+                    self.urgent()
+                    urgent_at_ns = now_ns + URGENT_INTERVAL_NS
                 if now_ns > turn_ends_ns:
                     await trio.lowlevel.checkpoint()
                     turn_ends_ns = perf_counter_ns() + YIELD_INTERVAL_NS

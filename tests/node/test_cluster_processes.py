@@ -172,3 +172,22 @@ def test_forgotten_on_one_node_is_forgotten_on_all(processes: Processes) -> None
     cluster.primaries[0].call("CLUSTER", "FORGET", gone.call("CLUSTER", "MYID"))
     rest = [node for node in cluster.nodes if node is not gone]
     wait_until(lambda: all(info(node)["cluster_known_nodes"] == "3" for node in rest), "forgotten everywhere")
+
+
+def test_a_primary_that_is_busy_for_a_second_and_a_half_stays_one_and_a_frozen_one_does_not(
+    processes: Processes,
+) -> None:
+    """With default settings: a long command is no death, but silence for longer than the node timeout is."""
+    cluster = Processed(processes, 3, enable_debug_command="yes")
+    busy, standby = cluster.primaries[0], cluster.replicas[0]
+    before = {node.port: info(node) for node in cluster.nodes}
+    assert busy.call("DEBUG", "SLEEP", "1.5") == b"OK"
+    answered = int(info(busy)["cluster_stats_probes_answered"])
+    wait_until(lambda: int(info(busy)["cluster_stats_probes_answered"]) > answered + 4, "it is back")
+    for node in cluster.nodes:
+        for name in ("cluster_stats_failures", "cluster_stats_elections", "cluster_stats_promotions"):
+            assert info(node)[name] == before[node.port][name]
+    busy.kill(signal.SIGSTOP)
+    wait_until(lambda: standby.info("replication")["role"] == "master", "the frozen one is replaced", 10.0)
+    busy.kill(signal.SIGCONT)
+    wait_until(lambda: busy.info("replication")["role"] == "slave", "it follows its successor")

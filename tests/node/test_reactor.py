@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from time import perf_counter_ns
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyredis_cluster.client.connection import Connection
 from pyredis_cluster.client.resp import encode_command
+from pyredis_cluster.node.reactor import DRAIN_TARGET_NS, EVENTS_PER_POLL_MIN, Reactor
 
 Processes = Any
 
@@ -109,3 +112,50 @@ def test_any_bytes_give_replies_or_a_close_and_no_traceback(fuzzed: Any, parts: 
                 pass
     assert fuzzed.call("PING") == b"PONG"
     assert "Traceback" not in fuzzed.log()
+
+
+class Spinning:
+    """A handler that always has input and takes its time over it; `trace` gets a mark for each call."""
+
+    def __init__(self, trace: list[str]) -> None:
+        self.trace = trace
+
+    def on_readable(self) -> None:
+        ends_ns = perf_counter_ns() + DRAIN_TARGET_NS // 4
+        while perf_counter_ns() < ends_ns:
+            pass
+        self.trace.append("work")
+
+    def on_writable(self) -> None:
+        raise AssertionError
+
+    def on_fault(self) -> None:
+        raise AssertionError
+
+
+async def test_what_is_urgent_gets_its_turn_between_a_few_busy_connections() -> None:
+    """However many are ready: rounds shrink until one takes no longer than it should."""
+    trace: list[str] = []
+    reactor = Reactor(lambda: 0)
+    pairs = [socket.socketpair() for _ in range(64)]
+    for ours, theirs in pairs:
+        ours.setblocking(False)
+        theirs.send(b"x")
+        reactor.add(ours.fileno(), Spinning(trace))
+    enough = trio.Event()
+
+    def urgent() -> None:
+        trace.append("urgent")
+        if trace.count("work") > 1000:
+            enough.set()
+
+    reactor.urgent = urgent
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        await enough.wait()
+        nursery.cancel_scope.cancel()
+    for pair in pairs:
+        for sock in pair:
+            sock.close()
+    runs = "".join(mark[0] for mark in trace[-200:]).split("u")
+    assert max(map(len, runs)) <= 4 * EVENTS_PER_POLL_MIN
