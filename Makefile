@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGE_LINKS := build/typing/pyredis_cluster
 
-.PHONY: cluster stop test check bench clean
+.PHONY: cluster stop test check bench profile clean
 
 $(BIN)/.installed: pyproject.toml $(wildcard node/native/*)
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,10 @@ test: $(BIN)/.installed
 # SECTIONS="memory stalls" runs these only; ARGS=--quick gives the order of magnitude.
 bench: $(BIN)/.installed
 	$(BIN)/python -m pyredis_cluster.bench --output docs $(addprefix --section ,$(SECTIONS)) $(ARGS)
+
+# ARGS="--tests get,set --cprofile" shows the functions of these two.
+profile: $(BIN)/.installed
+	$(BIN)/python -m pyredis_cluster.bench_profile $(ARGS)
 
 clean:
 	rm -rf build dist $(VENV) *.egg-info node/*.so

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pyredis_cluster.client.resp import encode_command, encode_commands
 from pyredis_cluster.node.config import Config
 from pyredis_cluster.node.connection import Connection
+from pyredis_cluster.node.reply import bulk, integer
 from pyredis_cluster.node.server import Server
 
 from .bench_servers import free_port
@@ -28,16 +29,22 @@ for tables that split when the hashes of their keys say so, which differ from pr
 ELEMENTS_PER_POP = 4
 """The list that is popped from gets so many times that number."""
 
+POPS_PER_FILL = STORED_ELEMENTS * ELEMENTS_PER_POP
 FILL_BATCH = 20
 VALUE = b"xxx"
+LIKELY_LENGTH = 345
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command to profile: `words(n)` is its nth request, `fill(n)` the nth command that makes what it finds there."""
+    """A command to profile: `words(n)` is its nth request, `fill(n)` the nth command that makes what it finds there.
+
+    `encode()` encodes such a reply as it gets, where that is no constant.
+    """
 
     words: Callable[[int], list[bytes]]
     fill: Callable[[int], list[bytes]] | None = None
+    encode: Callable[[], bytes] | None = None
 
     def encoded(self, first: int, count: int) -> bytes:
         """encoded(first, count) -> so many requests, from the given one on, as a pipeline."""
@@ -56,17 +63,31 @@ def _key(number: int) -> bytes:
     return b"key:%012d" % (number % STORED_ELEMENTS)
 
 
+def _integer() -> bytes:
+    return integer(LIKELY_LENGTH)
+
+
+def _bulk() -> bytes:
+    return bulk(VALUE)
+
+
 REQUESTS: dict[str, Request] = {
     "PING": Request(lambda n: [b"PING"]),
-    "GET": Request(lambda n: [b"GET", _key(n)], lambda n: [b"SET", _key(n), VALUE]),
+    "GET": Request(lambda n: [b"GET", _key(n)], lambda n: [b"SET", _key(n), VALUE], _bulk),
     "SET": Request(lambda n: [b"SET", _key(n), VALUE], lambda n: [b"SET", _key(n), VALUE]),
-    "INCR": Request(lambda n: [b"INCR", _key(n)], lambda n: [b"SET", _key(n), b"1"]),
-    "LPUSH": Request(lambda n: [b"LPUSH", b"mylist", VALUE], lambda n: [b"RPUSH", b"mylist", VALUE]),
-    "LPOP": Request(lambda n: [b"LPOP", b"mylist"], lambda n: [b"RPUSH", b"mylist", *[VALUE] * ELEMENTS_PER_POP]),
-    "SADD": Request(lambda n: [b"SADD", b"myset", _new(n)], lambda n: [b"SADD", b"myset", _element(n)]),
-    "HSET": Request(lambda n: [b"HSET", b"myhash", _new(n), VALUE], lambda n: [b"HSET", b"myhash", _element(n), VALUE]),
+    "INCR": Request(lambda n: [b"INCR", _key(n)], lambda n: [b"SET", _key(n), b"1"], _integer),
+    "LPUSH": Request(lambda n: [b"LPUSH", b"mylist", VALUE], lambda n: [b"RPUSH", b"mylist", VALUE], _integer),
+    "LPOP": Request(
+        lambda n: [b"LPOP", b"mylist"], lambda n: [b"RPUSH", b"mylist", *[VALUE] * ELEMENTS_PER_POP], _bulk
+    ),
+    "SADD": Request(lambda n: [b"SADD", b"myset", _new(n)], lambda n: [b"SADD", b"myset", _element(n)], _integer),
+    "HSET": Request(
+        lambda n: [b"HSET", b"myhash", _new(n), VALUE], lambda n: [b"HSET", b"myhash", _element(n), VALUE], _integer
+    ),
     "ZADD": Request(
-        lambda n: [b"ZADD", b"myzset", b"%d" % n, _new(n)], lambda n: [b"ZADD", b"myzset", b"%d" % n, _element(n)]
+        lambda n: [b"ZADD", b"myzset", b"%d" % n, _new(n)],
+        lambda n: [b"ZADD", b"myzset", b"%d" % n, _element(n)],
+        _integer,
     ),
 }
 """What redis-benchmark sends, with keys and elements that are the same in each run."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 STOP_TIMEOUT_S = 10.0
 KILL_TIMEOUT_S = 5.0
+STDERR_FD = 2
 _POLL_S = 0.01
 _LOG_TAIL_BYTES = 4096
 
@@ -60,10 +61,19 @@ def send_signal(process: ProcessHandle, signal_number: int) -> bool:
     return True
 
 
+def _inherited_descriptors() -> Iterator[int]:
+    """Those beyond the standard ones that whoever started us left open: the lock of `flock FILE COMMAND`, for one."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the listing's own is closed by now
+            if int(name) > STDERR_FD and os.get_inheritable(int(name)):
+                yield int(name)
+
+
 def spawn(argv: Sequence[str], log_path: Path, environment: Mapping[str, str] | None = None) -> ProcessHandle:
     """spawn(argv, log_path) -> ProcessHandle of a detached process that writes to the log.
 
-    It has a session of its own and outlives this process. OSError where the program can't be executed.
+    It has a session of its own, keeps no descriptor of ours and outlives this process.
+    OSError where the program can't be executed.
     """
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     pid = os.posix_spawn(
@@ -74,6 +84,7 @@ def spawn(argv: Sequence[str], log_path: Path, environment: Mapping[str, str] | 
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log_path), log_flags, 0o644),
             (os.POSIX_SPAWN_DUP2, 1, 2),
+            *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited_descriptors()),
         ],
         setsid=True,
     )
