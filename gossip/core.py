@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from .config import ClusterConfig
+from .deltas import History, record_rumor
 from .detector import Detector
 from .effects import Effect, Log, Persist, Send, SlotMapChanged, Sync
 from .election import Election
@@ -20,14 +21,15 @@ from .errors import Dropped
 from .health import Health
 from .interfaces import LocalReplication, Rng
 from .membership import Membership
-from .messages import Kind, Message, Rumor, RumorKind
-from .nodes import Address, Node, NodeRecord, unpack_record
+from .messages import RUMOR_RECORD_MAX_BYTES, Kind, Message, Rumor, RumorKind
+from .news import on_rumor
+from .nodes import Address, Node, NodeRecord
 from .nodesconf import SavedState, dump
 from .proofs import FIRST_SEQUENCE, Proofs, new_boot
 from .replica_migration import ReplicaMigration
 from .roles import Roles
 from .roster import Roster
-from .rumors import EAGER_ALL_MAX, RumorMill, record_rumor
+from .rumors import EAGER_ALL_MAX, RumorMill
 from .slotmap import SlotMap
 from .stats import BusStats
 from .voting import Voter
@@ -65,6 +67,7 @@ class ClusterCore:
         self.last_vote_epoch = 0
         self.boot = new_boot(rng)
         self.myself = Node(replace(myself, boot=self.boot))
+        self._history = History(self.myself.record)
         self.nodes: dict[str, Node] = {myself.id: self.myself}
         self.roster = Roster(self.nodes)
         self.failed: dict[str, Node] = {}
@@ -97,6 +100,7 @@ class ClusterCore:
         self.voter = Voter(self, restarted=not self.health.confirmed)
         self._handlers = self._message_handlers()
         self.slot_map.update(self.myself, self.nodes.values())
+        self._prepare_delta()
         self.announce(self.myself, origin=True)
         self.roles.follow_primary()
         self.persist()
@@ -173,7 +177,7 @@ class ClusterCore:
             self.current_epoch = message.epoch
             self.persist_lazily()
         for rumor in message.rumors:
-            self._on_rumor(rumor, sender)
+            on_rumor(self, rumor, sender)
 
     def refused(self, address: Address, now_ms: float) -> None:
         """The host at bus address `address` refused a datagram (ICMP port unreachable)."""
@@ -431,11 +435,20 @@ class ClusterCore:
         fields.setdefault("version", self.myself.record.version + 1)
         # Slots that come and go under one epoch survive the process; epochs and roles survive the machine.
         self.persist(durable="config_epoch" in fields or "primary_id" in fields)
-        changed = self._replace_record(self.myself, replace(self.myself.record, **fields))
+        before = self.myself.record
+        changed = self._replace_record(self.myself, replace(before, **fields))
+        self._history.changed(before, self.myself.record)
+        self._prepare_delta()
         self.announce(self.myself, origin=True)
         if changed:
             self.emit(SlotMapChanged())
         return changed
+
+    def _prepare_delta(self) -> None:
+        record = self.myself.record
+        if len(record.packed) > RUMOR_RECORD_MAX_BYTES:
+            delta = self._history.rumor(record)
+            self.myself.delta = (record.version, delta) if delta is not None else None
 
     def rename_self(self, record: NodeRecord) -> None:
         """Be another node from now on (CLUSTER RESET HARD); the caller changes the record once more."""
@@ -448,7 +461,7 @@ class ClusterCore:
 
     def announce(self, node: Node, *, origin: bool) -> None:
         raw = bytes.fromhex(node.id)
-        rumor = record_rumor(node.record)
+        rumor = record_rumor(node)
         self.rumors.tell(rumor, raw, len(self.nodes), origin=origin)
 
     def mark_failed(self, node: Node, *, origin: bool) -> None:
@@ -479,21 +492,3 @@ class ClusterCore:
             self.failed.pop(node.id, None)
         self.detector.forget(node)
         self.stats.failures += failed
-
-    def _on_rumor(self, rumor: Rumor, sender: Node) -> None:
-        kind = rumor[0]
-        if kind == RumorKind.RECORD:
-            self.merge(unpack_record(rumor[1]))
-            return
-        node = self.nodes.get(rumor[1].hex())
-        if kind == RumorKind.FORGET:
-            self.membership.on_forget(node, rumor[1].hex())
-        elif kind == RumorKind.NOTICE:
-            if node is None or node.record.version < rumor[2]:
-                self.membership.want_sync(sender)
-        elif node is None or node.record.version != rumor[2]:
-            return
-        elif kind == RumorKind.FAIL:
-            self.mark_failed(node, origin=False)
-        elif kind == RumorKind.SUSPECT and node is not self.myself:
-            self.detector.on_suspicion(node, rumor[3])

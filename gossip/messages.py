@@ -31,8 +31,7 @@ MEET_PADDED_BYTES = MEET_RECORD_MAX_BYTES + 80
 real, and no such answer may be longer than the request.
 """
 RUMOR_RECORD_MAX_BYTES = 1000
-"""A record longer than this (a badly fragmented slot map) is announced by its version and fetched by a Sync.
-"""
+"""A record longer than this (a badly fragmented slot map) travels as what changed in it, or is fetched by a Sync."""
 
 ID_BYTES = 20
 
@@ -114,6 +113,7 @@ class RumorKind(IntEnum):
     SUSPECT = 2  # id, version, Evidence: please look for yourself
     FAIL = 3  # id, version
     FORGET = 4  # id
+    DELTA = 5  # id, record without slots, digest of the record with them, steps (see `deltas`)
 
 
 _RUMOR_FIELDS: dict[int, tuple[type, ...]] = {
@@ -122,6 +122,7 @@ _RUMOR_FIELDS: dict[int, tuple[type, ...]] = {
     RumorKind.SUSPECT: (bytes, int, int),
     RumorKind.FAIL: (bytes, int),
     RumorKind.FORGET: (bytes,),
+    RumorKind.DELTA: (bytes, bytes, int, bytes),
 }
 Rumor = tuple[Any, ...]
 """(RumorKind, *fields); ids are 20 raw bytes."""

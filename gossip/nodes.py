@@ -129,6 +129,8 @@ class Node:
     """A member as this node sees it. Times are in milliseconds of the driver's clock; None means never."""
 
     record: NodeRecord
+    delta: tuple[int, tuple[Any, ...]] | None = None
+    """The rumor that told of a change of a long record, and the version it leads to."""
     owned: int = 0
     """The slots it owns by this node's slot map; differs from `record.slots` where somebody's claim is newer.
     """

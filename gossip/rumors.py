@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, log10
 
-from .messages import RUMOR_RECORD_MAX_BYTES, RUMORS_MAX_BYTES, Rumor, RumorKind, rumor_size
-from .nodes import NodeRecord
+from .messages import RUMORS_MAX_BYTES, Rumor, rumor_size
 
 EAGER_ALL_MAX = 24
 """Up to so many members, the origin tells everybody itself."""
@@ -97,10 +96,3 @@ def _chunks(rumors: Iterable[Rumor]) -> Iterator[tuple[Rumor, ...]]:
 def fitting(rumors: Iterable[Rumor]) -> tuple[Rumor, ...]:
     """fitting(rumors) -> as many of the first ones as one datagram carries."""
     return next(_chunks(rumors), ())
-
-
-def record_rumor(record: NodeRecord) -> Rumor:
-    """record_rumor(record) -> the record itself or, where it is too long for a datagram, that it exists."""
-    if len(record.packed) <= RUMOR_RECORD_MAX_BYTES:
-        return int(RumorKind.RECORD), record.packed
-    return int(RumorKind.NOTICE), bytes.fromhex(record.id), record.version

@@ -10,9 +10,10 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from .deltas import record_rumor
 from .messages import Kind, Message, Rumor
 from .nodes import Node
-from .rumors import fitting, record_rumor
+from .rumors import fitting
 from .slots import SLOT_COUNT
 
 if TYPE_CHECKING:
@@ -129,4 +130,4 @@ def slot_news(core: ClusterCore, primary: Node) -> tuple[Rumor, ...]:
     """slot_news(core, primary) -> what shows which slots `primary` owns: its record, and those of who took some."""
     contested = primary.record.slots & ~primary.owned
     takers = [node for node in core.nodes.values() if node.owned & contested] if contested else []
-    return fitting(record_rumor(node.record) for node in (core.myself, primary, *takers))
+    return fitting(record_rumor(node) for node in (core.myself, primary, *takers))

@@ -82,9 +82,10 @@ class Bench:
         node = self.core.nodes.get(f"{sender:x}" * 40)
         if node is not None and not node.boot:
             node.boot = boot_of(sender)
+        boot = node.boot if node is not None else boot_of(sender)
         self.sequence += 1
         message = Message(
-            kind, f"{sender:x}" * 40, boot_of(sender), self.sequence, epoch, self.core.digest, 0, body, rumors
+            kind, f"{sender:x}" * 40, boot, self.sequence, epoch, self.core.digest, 0, body, rumors
         )
         self.core.receive(message, address(sender), self.now_ms)
 
