@@ -9,8 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import bitmap
+from .deltas import record_rumor
 from .effects import BecomePrimary, BecomeReplica, SlotMapChanged, SlotsLost
+from .messages import Kind
 from .nodes import Node
+from .rumors import EAGER_ALL_MAX
 
 if TYPE_CHECKING:
     from .core import ClusterCore
@@ -143,6 +146,9 @@ class Roles:
         core.election.reset()
         self.become_primary(primary.id)
         core.change_self(primary_id="", slots=primary.owned, config_epoch=epoch)
+        if len(core.nodes) > EAGER_ALL_MAX:
+            # In a large cluster the word gets around; but clients that were held back wait for this node.
+            core.send_to(primary, Kind.GOSSIP, (), (record_rumor(core.myself),))
         core.stats.promotions += 1
         core.log("notice", f"configEpoch set to {epoch} after successful failover")
 
