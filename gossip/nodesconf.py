@@ -109,10 +109,16 @@ class SavedState:
 
 
 def load(text: str) -> SavedState:
-    """load(text) -> SavedState. Raises CorruptedConfig with the line that cannot be read."""
+    """load(text) -> SavedState. Raises CorruptedConfig with the line that cannot be read, or for a torn end.
+
+    The `vars` line is written last: without it the node would not know in which epochs it has voted.
+    """
+    lines = text.splitlines()
+    if not text.endswith("\n") or not lines[-1].startswith("vars "):
+        raise CorruptedConfig(lines[-1][:200] if lines else "")
     state = SavedState("", {})
     versions: Mapping[str, int] = {}
-    for line in text.splitlines():
+    for line in lines:
         words = line.split()
         if not words:
             continue

@@ -109,6 +109,7 @@ class Bus:
         if config.cluster_witness and (record.slots or record.primary_id):
             raise ListenError("cluster-witness yes: this node owns slots or is a replica; CLUSTER RESET makes it free")
         self._first_write = FirstWrite(server.journal, self.now_ms)
+        self._in_step_with = record.primary_id
         self.core = ClusterCore(self._cluster_config, record, server.rng, self.now_ms(), self, saved)
         self.router = ClusterRouter(server, self.core)
         server.dispatcher.route(self.router)
@@ -139,10 +140,16 @@ class Bus:
         return self.server.migrations.handing_over
 
     def age_ms(self) -> float:
-        """How long ago the primary was last heard, by the server's clock; 0 on a primary."""
+        """How long ago the primary was last heard, by the server's clock; 0 on a primary.
+
+        Data of another history say nothing about the present primary's, as of a primary that has just been
+        deposed: they are infinitely old until the link is up once (Redis: repl_down_since is 0).
+        """
         link = self.server.replication.link
         if link is None:
             return 0.0
+        if self._in_step_with != self.core.myself.primary_id:
+            return float("inf")
         since_ms = link.last_io_ms if self.server.replication.link_up else link.down_since_ms
         return float(max(0, self.server.clock.update() - since_ms))
 
@@ -344,7 +351,9 @@ class Bus:
     # What the server tells
 
     def _link_changed(self) -> None:
-        if not self.server.replication.link_up and self.core.myself.primary_id:
+        if self.server.replication.link_up:
+            self._in_step_with = self.core.myself.primary_id
+        elif self.core.myself.primary_id:
             self.core.link_lost(self.core.myself.primary_id, self.now_ms())
             self.perform()
 

@@ -1,13 +1,14 @@
 """Whole clusters of cores on one event heap, in virtual time, from one seed.
 
-The network loses, repeats, delays and cuts; hosts pause, crash and restart from their disk; an operator fails
-primaries over. The invariants are asserted with each event; then all faults stop, and the cluster has to agree
-and be ok within a bound. The same seed gives the same trace.
+Faults strike by a schedule drawn from the seed, an operator acts in the middle, and the invariants are asserted with
+the event that could break them; then all faults stop, and the cluster has to agree and be ok within a bound. The same
+seed gives the same trace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
@@ -17,17 +18,20 @@ from zlib import crc32
 from .. import bitmap, operations
 from ..config import ClusterConfig
 from ..effects import Effect, Send
-from ..errors import ClusterError
 from ..messages import KIND_NAMES, Kind, Message
 from ..prng import SplitMix
 from .assembly import assemble
 from .audits import Audits
-from .faults import Faults
-from .hosts import LAGS_MS, SimNode
+from .faults import Faults, Mishap, draw_schedule
+from .hosts import FULL_SYNC_MS, LAGS_MS, SimNode
+from .ledger import Ledger
+from .mishaps import perform
+from .moves import SlotMove
 from .network import Network
+from .operator import Operator
 
-SETTLE_MAX_MS = 30_000.0
-"""Within this time after the last fault the cluster has to be ok and of one mind."""
+SETTLE_MAX_MS = 45_000.0
+"""Within this time after the last fault the cluster has to be ok and of one mind, and the operator content."""
 JOIN_MAX_MS = 20_000.0
 CHECK_EVERY_MS = 20.0
 LINK_LOST_MS = 0.5
@@ -43,8 +47,15 @@ class Report:
     messages: int = 0
     promotions: int = 0
     overlaps: int = 0
+    """How often a node began to serve slots that another one still served: a failover of a living primary."""
     worse_winners: int = 0
     """Elected replicas that had less data than a sibling in reach: rare, where datagrams get lost."""
+    lost_bytes: int = 0
+    """Acknowledged by primaries whose successors did not have them."""
+    moves: int = 0
+    mishaps: Counter[str] = field(default_factory=Counter)
+    datagrams: Counter[str] = field(default_factory=Counter)
+    """Datagrams that suffered each fault."""
     settled_ms: float = 0.0
     outages_ms: list[float] = field(default_factory=list)
     trace: str = ""
@@ -71,7 +82,7 @@ class Simulation:
         self.network = Network(self, seed)
         self.events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self.sequence = 0
-        self.lags_ms = LAGS_MS
+        self.lags_ms, self.full_sync_ms = LAGS_MS, FULL_SYNC_MS
         self.tap: Callable[[SimNode, list[Effect]], list[Effect]] | None = None
         """Sees what a node asks for before it is done, and may change it (see `simulation.scenario`)."""
         self._report = Report()
@@ -80,7 +91,11 @@ class Simulation:
         self.takeovers: set[str] = set()
         """Nodes that an operator makes primary without votes: their epochs may be taken by others, too."""
         self.audits = Audits(self)
+        self.ledger = Ledger(self)
+        self.operator = Operator(self)
+        self.moves: list[SlotMove] = []
         self._lost_at_ms: dict[str, float] = {}
+        self._born = 0
         self.nodes: list[SimNode] = []
         self.by_ip: dict[str, SimNode] = {}
         for _ in range(nodes):
@@ -88,7 +103,10 @@ class Simulation:
 
     def add_node(self) -> SimNode:
         """add_node() -> another host, whose process has not been started."""
-        node = SimNode(self, len(self.nodes))
+        node = SimNode(self, self._born)
+        self._born += 1
+        if self.faults.drift:
+            node.clock_rate += SplitMix(self.seed ^ self._born << 32).uniform(-self.faults.drift, self.faults.drift)
         self.nodes.append(node)
         self.by_ip[node.ip] = node
         self.network.connect(node)
@@ -134,12 +152,22 @@ class Simulation:
     def delays_ms(self, bounds: tuple[float, float]) -> None:
         self.network.delays_ms = bounds
 
-    def note(self, node: SimNode, what: str, detail: str = "") -> None:
+    def retire(self, node: SimNode, *, machine: bool) -> None:
+        """retire(node, machine): it never starts again, and with the `machine` nothing even refuses for it."""
+        node.gone = machine
+        self.nodes.remove(node)
+
+    def note(self, node: SimNode | None, what: str, detail: str = "") -> None:
         """Add a line to the trace."""
-        line = f"{self.now_ms:.3f} {node.index} {what} {detail}"
+        line = f"{self.now_ms:.3f} {'-' if node is None else node.index} {what} {detail}"
         self._hash = hash((self._hash, crc32(line.encode())))
         if self._trace is not None:
             self._trace(line)
+
+    def mention(self, node: SimNode, what: str, detail: str) -> None:
+        """For whoever reads along."""
+        if self._trace is not None:
+            self._trace(f"{self.now_ms:.3f} {node.index} {what} {detail}")
 
     def saw_message(self, target: SimNode, message: Message) -> None:
         """A process reads a datagram: part of the trace, as numbers unless somebody reads along."""
@@ -230,6 +258,12 @@ class Simulation:
         node.refresh()
         self.relink()
 
+    def stand_aside(self, node: SimNode) -> None:
+        """The role of `node` changes, or is about to: its slot moves end where they can."""
+        for move in list(self.moves):
+            if move.source is node:
+                move.stand_aside()
+
     def relink(self) -> None:
         """What replicas can be fed from may have changed."""
         for node in self.nodes:
@@ -266,11 +300,9 @@ class Simulation:
         self.note(node, "promoted", str(core.myself.config_epoch))
         self._report.promotions += 1
         self.audits.promoted(node, replaces, takeover=node.id in self.takeovers)
-        self.takeovers.discard(node.id)
         self._report.worse_winners += self.audits.better_than(node, replaces) > 0
-        for other in self.nodes:
-            if other is not node and other.serves_writes() and other.core is not None:
-                self._report.overlaps += bool(other.core.myself.owned & core.myself.owned)
+        self.ledger.on_promotion(node, replaces)
+        self.takeovers.discard(node.id)
         if replaces in self._lost_at_ms:
             self._report.outages_ms.append(self.now_ms - self._lost_at_ms.pop(replaces))
 
@@ -299,7 +331,7 @@ class Simulation:
             primary_id = primaries[index % len(primaries)].id
             operations.replicate(core, primary_id, has_keys=False, now_ms=node.clock())
             node.apply()
-        self.run_until(self.healthy, JOIN_MAX_MS, "created")
+        self.run_until(lambda: self.fed() and self.healthy(), JOIN_MAX_MS, "created")
 
     def assemble(self, *, diskless: bool = False) -> None:
         """Be a cluster that has been there for a while, as `create` leaves it, without the joining.
@@ -317,84 +349,46 @@ class Simulation:
         )
 
     def healthy(self) -> bool:
-        """Whether all nodes agree, are ok, and each slot has one owner with an epoch of its own."""
+        """Whether all nodes agree, are ok, follow living primaries, and each slot has one owner with its own epoch."""
         cores = [node.core for node in self.nodes if node.core is not None]
         if len(cores) < len(self.nodes) or not self.agreed() or not all(core.health.ok for core in cores):
             return False
         for core in cores:
             primary = core.my_primary()
-            if core.failed or core.slot_map.unassigned or (primary is not None and not primary.is_primary):
+            if core.failed or core.slot_map.unassigned or bool(core.myself.primary_id) != (primary is not None):
+                return False
+            if primary is not None and not primary.is_primary:
                 return False
         epochs = [core.myself.config_epoch for core in cores if core.myself.is_primary]
         return len(set(epochs)) == len(epochs)
 
-    def endure(self, duration_ms: float) -> None:
-        """Let the faults loose for `duration_ms`, then stop them all and wait until the cluster is well again."""
+    def settled(self) -> bool:
+        """Whether the cluster is healthy, every replica is fed, and the operator is content."""
+        return self.fed() and not self.moves and self.operator.done() and self.healthy()
+
+    def fed(self) -> bool:
+        """Whether every replica gets what its primary writes."""
+        return all(node.feeder is not None for node in self.nodes if node.following is not None)
+
+    def endure(self, duration_ms: float, schedule: Sequence[Mishap] | None = None) -> None:
+        """Let the faults loose for `duration_ms`, then stop them all and wait until the cluster is well again.
+
+        `schedule` stands in for the one that the seed gives.
+        """
+        if schedule is None:
+            schedule = draw_schedule(self.seed, self.faults, duration_ms)
         self.network.set_faults(self.faults)
-        end_ms = self.now_ms + duration_ms
-        for mishap, rate in self._mishaps():
-            self._plan(mishap, rate, end_ms)
+        self.operator.begin()
+        for mishap in schedule:
+            self.at(self.now_ms + mishap.at_ms, perform, self, mishap)
         self.run(duration_ms)
+        self.note(None, "peace")
         self.network.set_faults(Faults())
         self.heal()
         for node in self.nodes:
             self.restart(node)
             self.resume(node)
-        self.report.settled_ms = self.run_until(self.healthy, SETTLE_MAX_MS, "well again")
+        self._report.settled_ms = self.run_until(self.settled, SETTLE_MAX_MS, "well again")
         for node in self.nodes:
             assert node.core is not None
             node.core.slot_map.check(node.core.nodes.values())
-
-    def _mishaps(self) -> list[tuple[Callable[[], None], float]]:
-        faults = self.faults
-        return [
-            (self._crash_one, faults.crashes),
-            (lambda: self.pause(self._any(), 10 ** self.rng.uniform(2, 4)), faults.pauses),
-            (self._split, faults.partitions),
-            (lambda: self._isolate(both=True), faults.isolations),
-            (lambda: self._isolate(both=False), faults.one_way),
-            (self._fail_over, faults.failovers),
-        ]
-
-    def _plan(self, mishap: Callable[[], None], per_minute: float, end_ms: float) -> None:
-        if not per_minute:
-            return
-        due_ms = self.now_ms + self.rng.uniform(0, 120_000 / per_minute)
-        if due_ms < end_ms:
-            self.at(due_ms, self._strike, mishap, per_minute, end_ms)
-
-    def _strike(self, mishap: Callable[[], None], per_minute: float, end_ms: float) -> None:
-        mishap()
-        self._plan(mishap, per_minute, end_ms)
-
-    def _any(self) -> SimNode:
-        return self.nodes[self.rng.randrange(len(self.nodes))]
-
-    def _crash_one(self) -> None:
-        node = self._any()
-        self.crash(node)
-        self.at(self.now_ms + 10 ** self.rng.uniform(2, 4.3), self.restart, node)
-
-    def _split(self) -> None:
-        near = [node for node in self.nodes if self.rng.random() < 0.5]
-        far = [node for node in self.nodes if node not in near]
-        duration_ms = 10 ** self.rng.uniform(2.5, 4)
-        self.cut(near, far, duration_ms)
-        self.cut(far, near, duration_ms)
-
-    def _isolate(self, *, both: bool) -> None:
-        node = self._any()
-        duration_ms = 10 ** self.rng.uniform(2.5, 4)
-        self.cut([node], self.nodes, duration_ms)
-        if both:
-            self.cut(self.nodes, [node], duration_ms)
-
-    def _fail_over(self) -> None:
-        node = self._any()
-        if node.running and node.core is not None:
-            try:
-                operations.failover(node.core, "force" if self.rng.random() < 0.3 else "", node.clock())
-            except ClusterError:
-                return
-            self.note(node, "manual failover")
-            node.apply()

@@ -307,6 +307,7 @@ def reshard(stage: Stage, rest: str) -> None:
     mask, giver, taker = slots_of(slots), stage.node(source), stage.node(target)
     epochs: list[int] = []
     _operate(giver, lambda core, now_ms: epochs.append(operations.reserve_epoch(core, now_ms)))
+    stage.simulation.ledger.on_claim(giver, taker, mask)
     _operate(taker, lambda core, now_ms: operations.claim_slots(core, mask, epochs[0], now_ms))
     if not lost:
         _operate(giver, lambda core, now_ms: operations.cede_slots(core, mask, taker.id, now_ms))

@@ -11,13 +11,26 @@ MARKS_MAX = 16
 
 
 class Branch:
-    """A history of writes, which left `parent`'s at the offset `fork` (what a replication id stands for)."""
+    """A history of writes, which left `parent`'s at the offset `fork` (what a replication id stands for).
 
-    __slots__ = ("fork", "parent")
+    `owner` is the index of the host that writes it, `kind` how that came to be its primary, and `grants` what it was
+    given by other histories: (the other, slots) for each move of slots.
+    """
 
-    def __init__(self, parent: Branch | None = None, fork: int = 0) -> None:
+    __slots__ = ("fork", "grants", "kind", "owner", "parent")
+
+    def __init__(self, owner: int, parent: Branch | None = None, fork: int = 0) -> None:
+        self.owner = owner
         self.parent = parent
         self.fork = fork
+        self.kind = ""
+        self.grants: list[tuple[Branch, int]] = []
+
+    def descends_from(self, other: Branch) -> bool:
+        at: Branch | None = self
+        while at is not None and at is not other:
+            at = at.parent
+        return at is other
 
     def shared_with(self, other: Branch) -> int | None:
         """shared_with(other) -> the offset up to which both are one history; None where one is the other."""
@@ -41,10 +54,11 @@ class Branch:
 
 
 class DataSet:
-    """`offset_at(now_ms)` of the history `branch`; empty at first."""
+    """DataSet(owner): `offset_at(now_ms)` of the history `branch`; empty at first."""
 
-    def __init__(self) -> None:
-        self.branch = Branch()
+    def __init__(self, owner: int) -> None:
+        self._owner = owner
+        self.branch = Branch(owner)
         self._marks: list[tuple[float, int, float]] = [(0.0, 0, 0.0)]
         self._feeder: DataSet | None = None
         self._lag_ms = 0.0
@@ -70,7 +84,7 @@ class DataSet:
     def fork(self, now_ms: float) -> None:
         """fork(now_ms): this host is a primary now, and goes on from here with a history of its own."""
         self._mark(now_ms, self.offset_at(now_ms), 0.0)
-        self.branch = Branch(self.branch, self._marks[-1][1])
+        self.branch = Branch(self._owner, self.branch, self._marks[-1][1])
 
     def continues(self, other: DataSet, now_ms: float) -> bool:
         """continues(other, now_ms) -> whether this one holds all of `other` (a partial sync will do)."""
@@ -87,4 +101,4 @@ class DataSet:
 
     def clear(self, now_ms: float) -> None:
         self._mark(now_ms, 0, 0.0)
-        self.branch = Branch()
+        self.branch = Branch(self._owner)

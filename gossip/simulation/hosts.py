@@ -1,7 +1,6 @@
 """One simulated host: a ClusterCore, its disk, and a data set that is a matter of offsets.
 
-It carries out the core's effects as a driver would and checks, while doing so, what must hold for a single node
-over its restarts: a vote is on the disk before it is sent, one vote an epoch, epochs never fall.
+It carries out the core's effects as a driver would, and keeps what `audits` and `ledger` judge by.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import effects
 from ..core import ClusterCore
 from ..effects import Effect, Send
+from ..errors import CorruptedConfig
 from ..messages import Message
 from ..nodes import Address, NodeRecord
 from ..nodesconf import SavedState, load
@@ -43,6 +43,7 @@ class SimNode:
         self.rng = SplitMix(simulation.rng.getrandbits(64))
         self.id = self.rng.getrandbits(160).to_bytes(20, "big").hex()
         self.disk = ""
+        self._disk_synced = self._disk_before = ""
         self.diskless = False
         self.core: ClusterCore | None = None
         self.stopped = False
@@ -52,12 +53,22 @@ class SimNode:
         self._deadline_ms = inf
         self.clock_offset_ms = self.rng.random() * 1e6
         self.clock_rate = 1.0
+        self.gone = False
+        """Whether the machine itself is gone: nothing refuses for it."""
         self.votes: dict[int, Address] = {}
+        """Whom it voted for, whatever it remembers."""
+        self.acks: dict[int, set[str]] = {}
+        """Votes that were delivered to it."""
+        self.took_over_epoch = -1
         self.epoch_floor = 0
         self._marks = 0
         self.persisted_vote = 0
         self.backlog: list[tuple[Address, Message]] = []
-        self.data = DataSet()
+        self.data = DataSet(index)
+        self.served = self.held = 0
+        """The slots that it takes writes to, and those that a move holds back."""
+        self._shard = ""
+        self._performing = self._again = False
         self._data_rng = SplitMix(simulation.seed << 16 ^ index)
         """Not the core's: what it decides does not depend on how its data flows."""
         self.bytes_per_ms = self._data_rng.uniform(*WRITE_RATES)
@@ -65,9 +76,10 @@ class SimNode:
         self.feeder: SimNode | None = None
         """The primary whose stream this replica is being fed."""
         self.stalled = False
+        self.in_step_with = ""
+        """The id of the primary whose data it had, all of it, at some time."""
         self._link_attempt = 0
         self._link_down_ms = 0.0
-        self._writing = False
         self.writes_paused_until_ms = 0.0
         self._handlers = self._effect_handlers()
 
@@ -80,9 +92,12 @@ class SimNode:
         return self.feeder is not None
 
     def handing_over(self) -> bool:
-        return False
+        return any(move.source is self and move.handing_over for move in self.simulation.moves)
 
     def age_ms(self) -> float:
+        assert self.core is not None
+        if self.core.myself.primary_id != self.in_step_with:
+            return inf
         if self.feeder is None:
             return self.simulation.now_ms - self._link_down_ms
         return self.simulation.now_ms - self.feeder.stopped_at_ms if self.feeder.stopped else 0.0
@@ -99,12 +114,13 @@ class SimNode:
         return self.simulation.now_ms * self.clock_rate + self.clock_offset_ms
 
     def start(self, saved: SavedState | None = None) -> None:
-        """Start the process, with `saved` or else with what its disk holds."""
+        """Start the process, with `saved` or else with what its disk holds. CorruptedConfig if that is no good."""
         if saved is None and self.disk:
             saved = load(self.disk)
         record = saved.records[saved.my_id] if saved else self._fresh_record()
         self.epoch_floor = saved.current_epoch if saved else 0
         self._link_down_ms = self.simulation.now_ms
+        self.in_step_with = record.primary_id
         self.core = ClusterCore(self.simulation.config, record, self.rng, self.clock(), self, saved)
         self._marks = self.core.stats.failures
         self.simulation.audits.restored(self)
@@ -116,7 +132,35 @@ class SimNode:
         shard = self.rng.getrandbits(160).to_bytes(20, "big").hex()
         return NodeRecord(self.id, ip=self.ip, port=7000, bus_port=BUS_PORT, shard_id=shard)
 
+    def renamed(self) -> None:
+        """The core is another node from now on (CLUSTER RESET HARD)."""
+        assert self.core is not None
+        self.id = self.core.myself.id
+        self._be_new_voter()
+
+    def _be_new_voter(self) -> None:
+        self.votes.clear()
+        self.acks.clear()
+        self.epoch_floor = self.persisted_vote = 0
+        self.took_over_epoch = -1
+
+    def be_new(self) -> None:
+        """The disk is lost, and with it the identity."""
+        assert self.core is None
+        self.simulation.ledger.on_destroyed(self)
+        self.data.clear(self.simulation.now_ms)
+        self.disk = self._disk_synced = self._disk_before = ""
+        self.id = self._data_rng.getrandbits(160).to_bytes(20, "big").hex()
+        self._be_new_voter()
+
+    def shard(self) -> str:
+        """shard() -> the id of the primary that it follows, or its own; of the last process if none runs."""
+        if self.core is not None:
+            self._shard = self.core.myself.primary_id or self.id
+        return self._shard
+
     def crash(self) -> None:
+        self.shard()
         self.core = None
         self.stopped = False
         self.due_ms = inf
@@ -124,8 +168,49 @@ class SimNode:
         self.backlog.clear()
         self.refresh()
 
+    # The disk
+
+    def has_disk(self) -> bool:
+        return bool(self.disk)
+
+    def lose_unsynced(self) -> None:
+        """lose_unsynced(): the host dies before what was written last without fsync reached the disk."""
+        self.disk = self._disk_synced
+
+    def forget_last_write(self) -> None:
+        """forget_last_write(): as lose_unsynced, but even an fsync was in vain."""
+        self.disk = self._disk_synced = self._disk_before
+        self.epoch_floor = 0
+
+    def tear_disk(self, rng: SplitMix) -> None:
+        """tear_disk(rng): nodes.conf ends somewhere in the middle."""
+        self.disk = self.disk[: 1 + rng.randrange(len(self.disk) - 1)]
+
+    def refuses_to_start(self) -> bool:
+        """refuses_to_start() -> whether a process would not accept the disk."""
+        try:
+            load(self.disk)
+        except CorruptedConfig:
+            return True
+        return False
+
+    # Effects
+
     def apply(self) -> None:
         """Carry out what the core asks for, until it asks for nothing."""
+        if self._performing:
+            self._again = True
+            return
+        self._performing = True
+        try:
+            self._apply()
+            while self._again:
+                self._again = False
+                self._apply()
+        finally:
+            self._performing = False
+
+    def _apply(self) -> None:
         core = self.core
         assert core is not None
         wanted = core.take_effects()
@@ -169,7 +254,9 @@ class SimNode:
     def _persist(self, effect: effects.Persist) -> None:
         assert self.core is not None
         if not self.diskless:
-            self.disk = effect.render()
+            self._disk_before, self.disk = self.disk, effect.render()
+            if effect.durable:
+                self._disk_synced = self.disk
         self.persisted_vote = self.core.last_vote_epoch
 
     def check_vote(self, address: Address, epoch: int) -> None:
@@ -195,6 +282,10 @@ class SimNode:
         """The offset that this host's data set has now."""
         return self.offset()
 
+    def failover_paused(self) -> bool:
+        """Whether a manual failover holds writes back."""
+        return self.clock() < self.writes_paused_until_ms
+
     def serves_writes(self) -> bool:
         core = self.core
         return (
@@ -203,27 +294,42 @@ class SimNode:
             and core.myself.is_primary
             and core.health.ok
             and bool(core.myself.owned)
-            and self.clock() >= self.writes_paused_until_ms
+            and not self.failover_paused()
         )
 
     def refresh(self) -> None:
-        """Something that decides about writing or being fed has changed: see to it."""
-        writing = self.serves_writes()
-        if writing is not self._writing:
-            self._writing = writing
-            self.data.write(self.simulation.now_ms, self.bytes_per_ms if writing else 0.0)
+        """Something that decides about writing has changed: see to it."""
+        served = self.core.myself.owned & ~self.held if self.core is not None and self.serves_writes() else 0
+        before = self.served
+        if served == before:
+            return
+        if bool(served) is not bool(before):
+            self.data.write(self.simulation.now_ms, self.bytes_per_ms if served else 0.0)
+        self.served = served
+        self.simulation.ledger.on_served(self, before, served)
+
+    def hold(self, slots: int) -> None:
+        """hold(slots): a move keeps writes to them waiting."""
+        self.held |= slots
+        self.refresh()
+
+    def release(self, slots: int) -> None:
+        self.held &= ~slots
+        self.refresh()
 
     def _become_primary(self, effect: effects.BecomePrimary) -> None:
         self._unlink()
         self.following = None
         self.data.fork(self.simulation.now_ms)
-        self.simulation.on_promotion(self, effect.replaces)
+        if effect.replaces:
+            self.simulation.on_promotion(self, effect.replaces)
         self.refresh()
         self.simulation.relink()
 
     def _become_replica(self, effect: effects.BecomeReplica) -> None:
         self.writes_paused_until_ms = 0.0
         self.refresh()
+        self.simulation.stand_aside(self)
         self._unlink()
         self._link_down_ms = self.simulation.now_ms
         self.following = (effect.host, effect.port)
@@ -231,6 +337,7 @@ class SimNode:
 
     def _pause_writes(self, effect: effects.PauseWrites) -> None:
         self.writes_paused_until_ms = effect.until_ms
+        self.simulation.stand_aside(self)
         end_ms = (effect.until_ms - self.clock_offset_ms) / self.clock_rate
         self.simulation.at(max(end_ms, self.simulation.now_ms) + 0.01, self.refresh)
         self.refresh()
@@ -248,7 +355,8 @@ class SimNode:
             self._unlink()
         if source is not None and self.feeder is None and not source.stopped:
             self._link_attempt += 1
-            low, high = CONNECT_MS if source.data.continues(self.data, self.simulation.now_ms) else FULL_SYNC_MS
+            partial = source.data.continues(self.data, self.simulation.now_ms)
+            low, high = CONNECT_MS if partial else self.simulation.full_sync_ms
             due_ms = self.simulation.now_ms + self._data_rng.uniform(low, high)
             self.simulation.at(due_ms, self._link, source, self._link_attempt)
 
@@ -264,6 +372,8 @@ class SimNode:
     def _link(self, source: SimNode, attempt: int) -> None:
         if attempt == self._link_attempt and self.feeder is None and self._source() is source:
             self.feeder = source
+            self.in_step_with = source.id
+            self.simulation.ledger.on_follow(self, source)
             self.data.follow(source.data, self._data_rng.uniform(*self.simulation.lags_ms), self.simulation.now_ms)
 
     def stall(self) -> None:

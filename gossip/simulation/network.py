@@ -14,16 +14,20 @@ from ..errors import Dropped
 from ..messages import RUMORS_MAX_BYTES, Keyring, Kind, Message, decode, encode, rumor_size
 from ..nodes import Address
 from ..sync import SyncExchange
+from .faults import DATAGRAM_FAULTS, Faults
 from .words import random_words
 
 if TYPE_CHECKING:
     from .cluster import Simulation
-    from .faults import Faults
     from .hosts import SimNode
 
 DELAYS_MS = (0.1, 1.0)
 """How long a datagram travels while no fault delays it."""
-SLOW_MS = (5.0, 500.0)
+REORDERED_MS = (1.0, 20.0)
+TAIL_MIN_MS = 5.0
+TAIL_MAX_MS = 10_000.0
+TAIL_EXPONENT = -1 / 1.1
+"""Delays under the fault of that name have Pareto's distribution (alpha 1.1): a few take seconds."""
 SOCKET_BUFFER_MAX = 256
 """Datagrams that wait for a paused process; later ones are lost."""
 SAMPLE_EVERY = 64
@@ -44,7 +48,8 @@ class Network:
         self._keyring = Keyring([b"simulation"])
         self._cut: dict[tuple[int, int], float] = {}
         self._by_address: dict[Address, SimNode] = {}
-        self._loss = self._twice = self._slow = 0.0
+        self._lies: dict[tuple[int, int], float] = {}
+        self._faults = Faults()
         self._perfect = True
         self.delays_ms = DELAYS_MS
         self.messages = 0
@@ -53,8 +58,8 @@ class Network:
         self._by_address[host.address] = host
 
     def set_faults(self, faults: Faults) -> None:
-        self._loss, self._twice, self._slow = faults.loss, faults.duplication, faults.slow
-        self._perfect = not (faults.loss or faults.duplication or faults.slow)
+        self._faults = faults
+        self._perfect = not any(getattr(faults, name) for name in DATAGRAM_FAULTS)
 
     # Partitions
 
@@ -68,8 +73,18 @@ class Network:
             for target in targets:
                 self._cut[source.index, target.index] = until_ms
 
+    def lie(self, observers: Iterable[SimNode], node: SimNode, until_ms: float) -> None:
+        """lie(observers, node, until_ms): what they send to `node` is refused, although it lives."""
+        for observer in observers:
+            self._lies[observer.index, node.index] = until_ms
+
+    def refused(self, source: SimNode, target: SimNode) -> bool:
+        """refused(source, target) -> whether somebody in between refuses what `source` sends."""
+        return bool(self._lies) and self._lies.get((source.index, target.index), 0.0) > self._simulation.now_ms
+
     def heal(self) -> None:
         self._cut.clear()
+        self._lies.clear()
 
     # Datagrams
 
@@ -88,28 +103,45 @@ class Network:
         target = self._by_address.get(send.address)
         if target is None or (self._cut and not self.reachable(source, target)):
             return
-        word = next(self._words)
         simulation = self._simulation
-        if self._perfect:
+        if self._perfect and not self._lies:
             low, high = self.delays_ms
-            arrival_ms = simulation.now_ms + low + (high - low) * word * _WORD
+            arrival_ms = simulation.now_ms + low + (high - low) * next(self._words) * _WORD
+            simulation.sequence += 1
+            heappush(simulation.events, (arrival_ms, simulation.sequence, self._arrive, (source, target, message)))
         else:
-            if (word & 0xFFFF) < self._loss * 0x10000:
-                return
-            arrival_ms = simulation.now_ms + self._delay_ms()
-            if (word >> 16 & 0xFFFF) < self._twice * 0x10000:
-                simulation.at(simulation.now_ms + self._delay_ms(), self._arrive, source, target, message)
-        simulation.sequence += 1
-        event = (arrival_ms, simulation.sequence, self._arrive, (source, target, message))
-        heappush(simulation.events, event)
+            self._transmit_badly(source, target, message)
+
+    def _transmit_badly(self, source: SimNode, target: SimNode, message: Message) -> None:
+        simulation, faults = self._simulation, self._faults
+        word = next(self._words)
+        if (word & 0xFFFF) < faults.loss * 0x10000:
+            self._count("loss", source, target)
+            return
+        delay_ms = self._delay_ms()
+        if self.refused(source, target):
+            self._count("lies", source, target)
+            simulation.at(simulation.now_ms + delay_ms, self._refuse, source, target.address)
+            return
+        if (word >> 16 & 0xFFFF) < faults.duplication * 0x10000:
+            self._count("duplication", source, target)
+            simulation.at(simulation.now_ms + self._delay_ms(), self._arrive, source, target, message)
+        if (word >> 32 & 0xFFFF) < faults.reordering * 0x10000:
+            self._count("reordering", source, target)
+            low, high = REORDERED_MS
+            delay_ms += low + (high - low) * next(self._words) * _WORD
+        if (word >> 48) < faults.delay * 0x10000:
+            self._count("delay", source, target)
+            delay_ms = min(TAIL_MIN_MS * (next(self._words) * _WORD + 1e-9) ** TAIL_EXPONENT, TAIL_MAX_MS)
+        simulation.at(simulation.now_ms + delay_ms, self._arrive, source, target, message)
 
     def _delay_ms(self) -> float:
-        word = next(self._words)
-        if (word & 0xFFFF) < self._slow * 0x10000:
-            low, high = SLOW_MS
-        else:
-            low, high = self.delays_ms
-        return low + (high - low) * word * _WORD
+        low, high = self.delays_ms
+        return low + (high - low) * next(self._words) * _WORD
+
+    def _count(self, fault: str, source: SimNode, target: SimNode) -> None:
+        self._simulation.report.datagrams[fault] += 1
+        self._simulation.mention(source, fault, f"to {target.index}")
 
     def _check_encoding(self, message: Message, count: int) -> None:
         rumors = message.rumors
@@ -120,7 +152,7 @@ class Network:
 
     def _arrive(self, source: SimNode, target: SimNode, message: Message) -> None:
         if target.core is None:
-            if source.running and self.reachable(target, source):
+            if source.running and not target.gone and self.reachable(target, source):
                 arrival_ms = self._simulation.now_ms + self._delay_ms()
                 self._simulation.at(arrival_ms, self._refuse, source, target.address)
         elif target.stopped:
@@ -134,10 +166,12 @@ class Network:
         core = target.core
         assert core is not None
         self._simulation.saw_message(target, message)
+        if message.kind == _AUTH_ACK:
+            self._simulation.audits.voted_for(target, message.sender, message.body[0])
         try:
             core.receive(message, source, target.clock())
         except Dropped as dropped:
-            assert dropped.reason in ("unknown_sender", "replayed", "unproved"), dropped.reason
+            assert dropped.reason in ("unknown_sender", "replayed", "unproved", "own"), dropped.reason
             core.stats.dropped[dropped.reason] += 1
         target.apply()
 

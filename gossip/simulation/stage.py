@@ -16,6 +16,7 @@ from .hosts import SimNode
 SEED = 1
 DELAY_MS = 0.5
 LAG_MS = 10.0
+FULL_SYNC_MS = 50.0
 NAMES = "abcdefghijklmnopqrstuvwxyz"
 KEPT_MAX = 1000
 """Datagrams that `keep` copies."""
@@ -56,6 +57,7 @@ class Stage:
         self.simulation = Simulation(SEED, nodes, replicas, config)
         self.simulation.delays_ms = (DELAY_MS, DELAY_MS)
         self.simulation.lags_ms = (LAG_MS, LAG_MS)
+        self.simulation.full_sync_ms = (FULL_SYNC_MS, FULL_SYNC_MS)
         self.observer = Observer(self._name_of, lambda: self.simulation.now_ms)
         for node in self.simulation.nodes:
             self._christen(node)

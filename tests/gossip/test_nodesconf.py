@@ -106,3 +106,10 @@ def test_cluster_nodes_has_redis_columns() -> None:
     assert re.fullmatch(
         f"{'3' * 40} 10.0.0.3:7000@17000,replica.example slave {'1' * 40} 0 1000 4 connected", replica
     )
+
+
+def test_a_file_that_ends_in_the_middle_is_refused_wherever_it_ends() -> None:
+    text = dump(Bench(record(1, slots=1), record(2)).core)
+    for end in range(1, len(text)):
+        with pytest.raises(CorruptedConfig):
+            load(text[:end])
