@@ -95,8 +95,8 @@ def _fill_evenly(topology: Topology, keys: int) -> None:
         topology.members[owner].link.pipeline((b"SET", name, VALUE) for name in owned)
 
 
-def _reshard(site: Site, cluster: BenchServer, keys: int, home: Path) -> float:
-    """Keys a second of a move of slots from the second primary to the first."""
+def reshard(site: Site, cluster: BenchServer, keys: int, home: Path) -> float:
+    """reshard(site, cluster, keys, home) -> keys a second of a move of slots to the first primary; of so many keys."""
     with read_topology([cluster.link.address], Access()) as topology:
         _fill_evenly(topology, keys)
         target, source = _ends(topology, cluster)
@@ -121,8 +121,8 @@ def _ends(topology: Topology, cluster: BenchServer) -> tuple[str, str]:
 def measure_clusters(site: Site, scale: Scale, repeats: Repeats) -> Section:
     """measure_clusters(site, scale, repeats) -> Section. OperatorError."""
     create = Figure(f"a cluster of {NODES} nodes is made", "s")
-    reshard = Figure(f"moving {RESHARD_SLOTS:,} slots", "keys/s", less_is_better=False)
-    section = Section("cluster", "Clusters", NOTES, figures=[create, reshard])
+    moving = Figure(f"moving {RESHARD_SLOTS:,} slots", "keys/s", less_is_better=False)
+    section = Section("cluster", "Clusters", NOTES, figures=[create, moving])
     with ExitStack() as stack:
         clusters = []
         for name, _ in site.programs.servers():
@@ -144,5 +144,5 @@ def measure_clusters(site: Site, scale: Scale, repeats: Repeats) -> Section:
         home = stack.enter_context(site.directory("reshard"))
         for cluster in clusters:
             tell(f"moving slots: {cluster.name}")
-            (reshard.ours if cluster is ours else reshard.redis).append(_reshard(site, cluster, scale.strings, home))
+            (moving.ours if cluster is ours else moving.redis).append(reshard(site, cluster, scale.strings, home))
     return section

@@ -24,7 +24,7 @@ class Scale:
     repeats: int = 3
     keys: int = 1_000_000
     keys_many: int = 5_000_000
-    collections: int = 20_000
+    collections: int = 100_000
     collection_elements: int = 10_000
     large_collections: int = 20
     strings: int = 200_000
@@ -36,7 +36,7 @@ QUICK = Scale(
     repeats=1,
     keys=100_000,
     keys_many=200_000,
-    collections=2_000,
+    collections=20_000,
     large_collections=4,
     strings=40_000,
 )

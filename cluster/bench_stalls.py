@@ -137,7 +137,7 @@ def seconds(duration_s: float) -> GoingOn:
     return going_on
 
 
-def until_answered(observed_after_s: float = OBSERVED_AFTER_S) -> GoingOn:
+def until_answered(observed_after_s: float | None = None) -> GoingOn:
     """until_answered() -> go on until the commands have been answered, and for a while after that."""
     ends = float("inf")
 
@@ -145,7 +145,7 @@ def until_answered(observed_after_s: float = OBSERVED_AFTER_S) -> GoingOn:
         nonlocal ends
         now = time.perf_counter()
         if ends == float("inf") and busy.answered():
-            ends = now + observed_after_s
+            ends = now + (OBSERVED_AFTER_S if observed_after_s is None else observed_after_s)
         return now < ends
 
     return going_on
