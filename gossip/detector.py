@@ -301,7 +301,6 @@ class Detector:
         sequence, raw = message.body
         subject = self._core.nodes.get(raw.hex())
         if subject is not None and subject is not self._core.myself:
-            self._hearsay.add(subject.id)
             self.probe(subject, relay=(sender, sequence))
 
     def on_ping(self, sender: Node) -> None:
