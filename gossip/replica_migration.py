@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MIGRATION_DELAY_MS = 5000
 """Redis's CLUSTER_SLAVE_MIGRATION_DELAY: the primary's own replicas have so long to come back."""
 CHECK_PERIOD_MS = 500
+CHECK_PERIOD_PER_MEMBER_MS = 5
+"""With more than a hundred members they are looked through less often, so that the time this takes stays flat."""
 
 
 class ReplicaMigration:
@@ -27,11 +29,12 @@ class ReplicaMigration:
         self._orphaned_since_ms: dict[str, float] = {}
 
     def tick(self) -> None:
-        """Move, if it is this node's turn to. O(members), every CHECK_PERIOD_MS on a replica of a healthy cluster."""
+        """Move, if it is this node's turn to. O(members) on a replica of a healthy cluster, now and then."""
         core = self._core
         if core.now_ms < self._next_check_at_ms or core.myself.is_primary:
             return
-        self._next_check_at_ms = core.now_ms + CHECK_PERIOD_MS
+        period_ms = max(CHECK_PERIOD_MS, CHECK_PERIOD_PER_MEMBER_MS * len(core.nodes))
+        self._next_check_at_ms = core.now_ms + period_ms
         if not core.config.allow_replica_migration or not core.health.ok or core.election.busy:
             return
         replicas = self._working_replicas()

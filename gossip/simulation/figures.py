@@ -11,6 +11,7 @@ from math import log10
 from typing import Any
 
 Results = dict[str, Any]
+Sizes = list[Results]
 
 WIDTH, HEIGHT = 940, 430
 PANEL_WIDTH, PANEL_HEIGHT = 370, 290
@@ -38,7 +39,21 @@ STYLE = """
 def tables(results: Results) -> str:
     """tables(results) -> Markdown: detection and outage, false positives, cost, dissemination."""
     sizes = results["sizes"]
-    detection = _table(
+    lifeguard = "{:.1f} / {:.1f} s".format(*results["lifeguard"]["detection_s"])
+    parts = [
+        "### Detection and outage\n\np50 / p99 in milliseconds after the event.\n\n" + _detection(sizes),
+        "By the rules of others (models, see below), p50 / p99 or least to greatest:\n\n" + _others(sizes),
+        f"memberlist's rule with the Lifeguard paper's setting (128 nodes, alpha 5): {lifeguard}.",
+        "### Living nodes held to be dead\n\n" + _mistakes(sizes),
+        "### Cost\n\nDatagrams and bytes that each node sends in a second.\n\n" + _costs(sizes),
+        "### Dissemination\n\np50 / p99 in milliseconds until all members know; a failure: after the first one does."
+        "\n\n" + _spread(sizes),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _detection(sizes: Sizes) -> str:
+    return _table(
         ["nodes", "primary killed: first FAIL", "all know", "outage", "frozen: first FAIL", "all know", "outage",
          "replica killed: first FAIL", "all know"],
         [
@@ -50,19 +65,25 @@ def tables(results: Results) -> str:
             for size in sizes
         ],
     )  # fmt: skip
-    others = _table(
+
+
+def _others(sizes: Sizes) -> str:
+    return _table(
         ["nodes", "memberlist: first member declares it dead", "all know", "Redis: outage"],
         [
             [
                 size["nodes"],
                 "{} / {} s".format(*(f"{value:.1f}" for value in size["memberlist"]["detection_s"])),
                 f"+ {size['memberlist']['spread_s']} s",
-                "{} to {} s".format(*(f"{value:.0f}" for value in size["redis"]["outage_s"])),
+                "{} to {} s".format(*(f"{value:.1f}" for value in size["redis"]["outage_s"])),
             ]
             for size in sizes
         ],
     )
-    mistakes = _table(
+
+
+def _mistakes(sizes: Sizes) -> str:
+    return _table(
         ["nodes", "hours", "1 % loss: FAIL/h", "suspected/h", "5 % slow: FAIL/h", "suspected/h"],
         [
             [
@@ -74,9 +95,13 @@ def tables(results: Results) -> str:
                 f"{size['slow']['suspected_per_hour']:,.0f}",
             ]
             for size in sizes
+            if "loss" in size
         ],
     )
-    costs = _table(
+
+
+def _costs(sizes: Sizes) -> str:
+    return _table(
         ["nodes", "idle", "", "10 slots move a second", "", "Redis, idle", "against ours"],
         [
             [
@@ -91,21 +116,13 @@ def tables(results: Results) -> str:
             for size in sizes
         ],
     )
-    spread = _table(
+
+
+def _spread(sizes: Sizes) -> str:
+    return _table(
         ["nodes", "a join", "a slot's move", "a failure"],
         [[size["nodes"], *(_range(size[what]) for what in ("join", "slots", "failure"))] for size in sizes],
     )
-    lifeguard = "{:.1f} / {:.1f} s".format(*results["lifeguard"]["detection_s"])
-    parts = [
-        "### Detection and outage\n\np50 / p99 in milliseconds, unless it says otherwise.\n\n" + detection,
-        "By the rules of others (models, see below), p50 / p99 or least to greatest:\n\n" + others,
-        f"memberlist's rule with the Lifeguard paper's setting (128 nodes, alpha 5): {lifeguard}.",
-        "### Living nodes held to be dead\n\n" + mistakes,
-        "### Cost\n\nDatagrams and bytes that each node sends in a second.\n\n" + costs,
-        "### Dissemination\n\np50 / p99 in milliseconds until all members know; a failure: after the first one does."
-        "\n\n" + spread,
-    ]
-    return "\n\n".join(parts) + "\n"
 
 
 def _table(head: list[str], rows: list[list[object]]) -> str:

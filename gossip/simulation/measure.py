@@ -47,9 +47,9 @@ FULL = (
     Plan(6, 300, 200, 120.0, 60.0, 100),
     Plan(10, 200, 100, 60.0, 30.0, 100),
     Plan(30, 100, 100, 20.0, 20.0, 60),
-    Plan(100, 100, 60, 6.0, 10.0, 40),
-    Plan(300, 60, 40, 2.0, 5.0, 30),
-    Plan(1000, 40, 30, 0.4, 3.0, 30),
+    Plan(100, 60, 60, 4.0, 10.0, 40),
+    Plan(300, 40, 40, 1.0, 5.0, 30),
+    Plan(1000, 24, 24, 0.0, 2.0, 24),
 )
 SMALL = (Plan(6, 8, 4, 1.0, 5.0, 4), Plan(30, 4, 2, 0.2, 2.0, 2))
 
@@ -61,14 +61,15 @@ def measure(plan: Plan) -> Results:
     replica = failures(size, plan.kills, KILL_REPLICA)
     frozen = failures(size, plan.freezes, FREEZE_PRIMARY)
     spread = Samples([late - first for late, first in zip(frozen.all.values, frozen.first.values, strict=True)])
+    minutes = plan.false_positive_minutes
+    mistakes = {trouble: false_positives(size, minutes, trouble) for trouble in ("loss", "slow") if minutes}
     slowest, quickest = reference.redis_outage_s()
     return {
         "nodes": size,
         "kill": {"first": killed.first.summary(), "all": killed.all.summary(), "outage": killed.outage.summary()},
         "kill_replica": {"first": replica.first.summary(), "all": replica.all.summary()},
         "freeze": {"first": frozen.first.summary(), "all": frozen.all.summary(), "outage": frozen.outage.summary()},
-        "loss": false_positives(size, plan.false_positive_minutes, "loss"),
-        "slow": false_positives(size, plan.false_positive_minutes, "slow"),
+        **mistakes,
         "idle": cost(size, plan.cost_seconds, moving=False),
         "moving": cost(size, plan.cost_seconds, moving=True),
         "join": dissemination(size, plan.news, "join").summary(),
