@@ -8,8 +8,8 @@ peers.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,10 @@ SUSPECT_PROBES_MAX = 8
 SUSPECT_SHARE_MIN = 0.5
 """In a large cluster each suspect is probed again in this share of the periods. All members do that, and a host
 that was stopped finds their probes in a socket buffer of a few hundred datagrams when it goes on.
+"""
+HEARSAY_SHARE = 0.25
+"""Who was told of a suspicion passes it on if the suspect leaves it without answer for this share of the time that
+an answer may take otherwise: others have tried already, and each step of the way to all members costs so long.
 """
 CATCH_UP_PROBES_MAX = 32
 """Voters that an unconfirmed node probes in each period."""
@@ -57,8 +61,9 @@ class Detector:
         self._core = core
         self._sequence = core.rng.getrandbits(32)
         self._pending: dict[int, _Probe] = {}
-        self._escalations: deque[tuple[float, int]] = deque()
+        self._escalations: list[tuple[float, int]] = []
         self._round: list[str] = []
+        self._own_turn = False
         self._relays: dict[str, list[int]] = {}
         self._hearsay: set[str] = set()
         self.unanswered: dict[str, Node] = {}
@@ -68,7 +73,7 @@ class Detector:
     def deadline_ms(self) -> float:
         due = self.next_probe_at_ms
         while self._escalations and self._escalations[0][1] not in self._pending:
-            self._escalations.popleft()
+            heappop(self._escalations)
         if self._escalations:
             due = min(due, self._escalations[0][0])
         silent_at_ms = self.first_deadline_ms(self._core.config.node_timeout_ms)
@@ -111,7 +116,7 @@ class Detector:
     def tick(self) -> None:
         now_ms = self._core.now_ms
         while self._escalations and self._escalations[0][0] <= now_ms:
-            self._escalate(self._escalations.popleft()[1])
+            self._escalate(heappop(self._escalations)[1])
         if now_ms >= self.next_probe_at_ms:
             self._begin_period()
             self._probe_round()
@@ -125,7 +130,7 @@ class Detector:
                 node.unanswered_since_ms += lag_ms
         for probe in self._pending.values():
             probe.sent_at_ms += lag_ms
-        self._escalations = deque((due_ms + lag_ms, sequence) for due_ms, sequence in self._escalations)
+        self._escalations = [(due_ms + lag_ms, sequence) for due_ms, sequence in self._escalations]
 
     # Probing
 
@@ -144,7 +149,7 @@ class Detector:
         if node.unanswered_since_ms is None and not node.failed:
             node.unanswered_since_ms = now_ms
             self.unanswered[node.id] = node
-            self._escalations.append((now_ms + self._core.config.probe_timeout_ms, sequence))
+            heappush(self._escalations, (now_ms + self._core.config.probe_timeout_ms, sequence))
         if node.ping_sent_ms is None:
             node.ping_sent_ms = now_ms
         self._core.send(address, Kind.PING, (sequence, PING_PADDING))
@@ -218,7 +223,16 @@ class Detector:
         ]
 
     def _next_in_round(self) -> Node | None:
+        """Whom to ask next: all members in turn, and a replica its own primary every other time.
+
+        The outage is the shard's own, so its replicas look closely, and a silent primary is noticed in even time
+        however many others there are.
+        """
         core = self._core
+        primary = core.my_primary()
+        self._own_turn = not self._own_turn
+        if self._own_turn and primary is not None and not primary.failed:
+            return primary
         for _ in range(2):
             while self._round:
                 node = core.nodes.get(self._round.pop())
@@ -243,7 +257,7 @@ class Detector:
                 if helper.address is not None:
                     core.send(helper.address, Kind.PING_REQ, (sequence, bytes.fromhex(subject.id)))
             self.probe(subject)
-            self._escalations.append((core.now_ms + timeout_ms, sequence))
+            heappush(self._escalations, (core.now_ms + timeout_ms, sequence))
         else:
             self._suspect(subject, Evidence.SILENT)
 
@@ -329,6 +343,8 @@ class Detector:
                 return
         self._hearsay.add(subject.id)
         self.probe(subject)
+        due_ms = self._core.now_ms + self._core.config.probe_timeout_ms * HEARSAY_SHARE
+        heappush(self._escalations, (due_ms, self._sequence))
 
     def on_refused(self, address: Address) -> None:
         """The host at `address` answers that nobody listens there.
