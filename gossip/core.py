@@ -289,7 +289,7 @@ class ClusterCore:
         """Queue a datagram; without `rumors` of its own it carries what is to be told."""
         if rumors is None:
             rumors = () if kind in _INTRODUCTIONS else self.rumors.piggyback()
-        self._send(address, kind, self.current_epoch, self.digest, self.replication.offset(), body, rumors)
+        self._send(address, kind, self.current_epoch, self.digest, self.roles.offset(), body, rumors)
 
     def send_bare(self, address: Address, kind: Kind, body: tuple[Any, ...]) -> None:
         """Queue an answer to an unproved address, which must be small: without rumors and what may be left out."""

@@ -179,7 +179,7 @@ class Election:
     def _rank(self) -> int:
         """How many siblings have more of the primary's data; priority, then id decide between equals."""
         core = self._core
-        mine = (-core.replication.offset(), core.myself.record.priority, core.myself.id)
+        mine = (-core.roles.offset(), core.myself.record.priority, core.myself.id)
         return sum((-node.offset, node.record.priority, node.id) < mine for node in self._siblings())
 
     def _knows_it_is_best(self) -> bool:
@@ -359,7 +359,7 @@ class Election:
         elif manual.ready:
             return
         elif manual.target_offset is not None:
-            if core.replication.in_sync() and core.replication.offset() >= manual.target_offset:
+            if core.replication.in_sync() and core.roles.offset() >= manual.target_offset:
                 core.log("notice", "All master replication stream processed, manual failover can start.")
                 manual.ready = True
                 manual.stages["caught_up"] = core.now_ms
@@ -378,7 +378,7 @@ class Election:
             self._paused = _Paused(sender.id, nonce, core.now_ms + MANUAL_PAUSE_MS)
             core.log("notice", f"Manual failover requested by replica {sender.label}.")
             core.emit(PauseWrites(self._paused.until_ms))
-        core.send_to(sender, Kind.MF_OFFSET, (nonce, core.replication.offset()))
+        core.send_to(sender, Kind.MF_OFFSET, (nonce, core.roles.offset()))
 
     def on_manual_offset(self, sender: Node, message: Message) -> None:
         nonce, offset = message.body

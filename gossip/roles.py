@@ -6,6 +6,7 @@ a replica goes where its primary's slots went. Epochs that collide are taken apa
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from . import bitmap
@@ -156,6 +157,17 @@ class Roles:
         """Tell the data plane to stop replicating; the record is the caller's to change."""
         self._replicating = None
         self._core.emit(BecomePrimary(replaces))
+
+    def offset(self) -> int:
+        """offset() -> the replication offset, or 0 on a replica that has never been in step with its primary.
+
+        What it has is of another history, and being far in that says nothing: a primary that was cut off may have
+        gone further than its successor, with writes that nobody else has.
+        """
+        core = self._core
+        if core.myself.record.primary_id and core.replication.age_ms() == inf:
+            return 0
+        return core.replication.offset()
 
     def follow_primary(self) -> None:
         """Keep the data plane replicating from the right place; a replica of a replica moves to the primary."""

@@ -116,6 +116,7 @@ class Audits:
         return sum(
             other.running
             and other.written > host.written
+            and other.data.continues(host.data, self._simulation.now_ms)
             and other.core is not None
             and other.core.myself.primary_id == replaces
             and other.id in core.nodes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from pyredis_cluster.gossip import bitmap, operations
 from pyredis_cluster.gossip.effects import (
     BecomePrimary,
@@ -327,6 +329,13 @@ def test_a_manual_failover_waits_until_the_replica_is_in_sync_whatever_its_offse
     replica.replication.synced = True
     replica.pass_time(100)
     assert replica.core.stats.elections == 1
+
+
+def test_an_offset_counts_nothing_until_the_replica_has_been_in_step_with_its_primary() -> None:
+    replica = members(2)
+    assert replica.core.roles.offset() == replica.replication.position
+    replica.replication.age = inf
+    assert replica.core.roles.offset() == 0
 
 
 def test_a_manual_failover_that_does_not_succeed_lets_the_primary_go_on() -> None:
