@@ -20,6 +20,7 @@ from .clock import Clock
 from .errors import WrongTypeError
 from .expiry import ExpiryIndex
 from .unpacked import Unpacked
+from .values.list import List
 from .values.packed import COLLECTIONS, Packed, packed
 from .values.table import Mapping, Table, random_key, scan_step
 
@@ -340,11 +341,16 @@ class Database:
         return collection
 
     def pack(self, key: bytes) -> None:
-        """pack(key) packs the key's value if it is a small collection. Not while a command holds it. O(n)."""
+        """pack(key) packs the key's value if it is a small collection, or a part of a long list. Bounded.
+
+        Not while a command holds the value.
+        """
         keys = self.slots[key_slot(key)]
         value = keys.get(key)
         if type(value) in COLLECTIONS:
-            keys[key] = packed(value)
+            made = keys[key] = packed(value)
+            if type(made) is List and made.pack_inside():
+                self.unpacked.again(key)
 
     # -- time to live
 

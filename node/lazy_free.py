@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .values.packed import Packed
-
 FREED_AT_ONCE_MAX_ELEMENTS = 64
 """A value of no more elements is freed on the spot (Redis: LAZYFREE_THRESHOLD)."""
 
@@ -52,7 +50,7 @@ class LazyFree:
 def _is_large(value: Any) -> bool:
     """Whether to take it apart: structure always (it may hold large values), a value of the keyspace by size."""
     kind = type(value)
-    if kind is bytes or kind is int or value is None or isinstance(value, Packed):
+    if kind is int or value is None or isinstance(value, bytes):
         return False
     if kind is dict or kind is list or kind is deque or kind is set:
         return bool(value)

@@ -33,7 +33,7 @@ def value_bytes(value: Any, samples: int) -> int:
     if isinstance(value, (bytes, bytearray)):
         return size
     if type(value) is List:
-        return size + getsizeof(value.items) + _elements(((element,) for element in value), len(value), samples)
+        return size + getsizeof(value.items) + _elements(((entry,) for entry in value.items), len(value.items), samples)
     if type(value) is Set:
         return size + _mapping(value.entries, samples, with_values=False)
     if type(value) is Hash:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-IDLE_MS: Final = 3000
+IDLE_MS: Final = 2000
 """A collection is left unpacked for so long, at least, after it came or was unpacked."""
 
-NOTED_MAX: Final = 16_384
+NOTED_MAX: Final = 8192
 """Of more collections than this the oldest are due at once: ten elements take 1 KB more while unpacked."""
 
 
@@ -42,3 +42,7 @@ class Unpacked:
             self._turned_ms = now_ms
         aging = self._aging
         return [aging.popitem()[0] for _ in range(min(limit, len(aging)))]
+
+    def again(self, key: bytes) -> None:
+        """again(key): there is more to be packed under that key; it is due once more."""
+        self._aging[key] = None

@@ -63,7 +63,7 @@ def lpush(client: Client, args: list[bytes]) -> bytes:
     else:
         value.extendleft(args[2:], fill)
         db.keyspace.dirty += len(args) - 3
-    return b":%d\r\n" % len(value.items)
+    return b":%d\r\n" % (len(value.items) + value.hidden)
 
 
 @command(
@@ -97,7 +97,7 @@ def rpush(client: Client, args: list[bytes]) -> bytes:
     else:
         value.extend(args[2:], fill)
         db.keyspace.dirty += len(args) - 3
-    return b":%d\r\n" % len(value.items)
+    return b":%d\r\n" % (len(value.items) + value.hidden)
 
 
 @command(
@@ -263,7 +263,7 @@ def llen(client: Client, args: list[bytes]) -> bytes:
     Complexity: O(1)
     """
     value = read_list(client, args[1])
-    return ZERO if value is None else integer(len(value.items))
+    return ZERO if value is None else integer(len(value))
 
 
 @command(
@@ -280,7 +280,7 @@ def lindex(client: Client, args: list[bytes]) -> bytes:
         return client.resp.null
     index = parse_integer(args[2])
     try:
-        return bulk(value.items[index])
+        return bulk(value[index])
     except IndexError:
         return client.resp.null
 
@@ -298,7 +298,7 @@ def lrange(client: Client, args: list[bytes]) -> bytes:
     value = read_list(client, args[1])
     if value is None:
         return EMPTY_ARRAY
-    start, stop = _bounds(start, stop, len(value.items))
+    start, stop = _bounds(start, stop, len(value))
     return bulk_array(value.slice(start, stop)) if start < stop else EMPTY_ARRAY
 
 

@@ -1,7 +1,7 @@
 /* The hash slot of a key, and the plain cases of Database's lookups and writes (node/keyspace.py).
 
-   Plain: the key's slot is an ordinary dict, neither empty nor about to become a Table, and the key has no time to
-   live. */
+   Plain: the key's slot is an ordinary dict, neither empty nor about to become a Table, the key has no time to live,
+   and a value that is written is a string: collections are noted (node/unpacked.py). */
 
 #include "native.h"
 #include <string.h>
@@ -222,7 +222,7 @@ static PyObject *database_modified(PyObject *self, PyObject *key) {
 static PyObject *put(int method, PyObject *self, PyObject *key, PyObject *value) {
     PyObject *keys = slot_dict(self, key);
     Py_ssize_t before = keys == NULL ? 0 : PyDict_GET_SIZE(keys);
-    if (before == 0 || before >= SLOT_DICT_MAX_ENTRIES || !nobody_listens(self)) {
+    if (before == 0 || before >= SLOT_DICT_MAX_ENTRIES || !PyBytes_CheckExact(value) || !nobody_listens(self)) {
         return original(method, self, key, value);
     }
     if (PyDict_SetItem(keys, key, value) < 0) {

@@ -1,14 +1,33 @@
 """The list value: a deque of elements, O(1) at both ends, and Redis's rules for its two encodings.
 
-Law: `encoding` follows Redis 7.2 (t_list.c): a listpack becomes a quicklist when it grows past
-list-max-listpack-size, and turns back once it shrank to half of it.
+Laws: inside a long list the deque's entries are blocks of elements (`list_blocks`). `encoding` follows Redis 7.2
+(t_list.c): a listpack becomes a quicklist when it grows past list-max-listpack-size, and turns back once it shrank to
+half of it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from contextlib import suppress
+from itertools import chain, islice
+
+from .list_blocks import (
+    BLOCK_ELEMENTS,
+    BLOCK_MAX_BYTES,
+    END_ELEMENTS,
+    RUN_ELEMENTS,
+    Block,
+    Entries,
+    between,
+    count_hidden,
+    elements_of,
+    find,
+    locate,
+    pack_behind_end,
+    reversed_elements_of,
+    without,
+)
 
 LISTPACK = b"listpack"
 QUICKLIST = b"quicklist"
@@ -29,6 +48,9 @@ _ANY_SIZE_BYTES = _SIZES_BYTES[0]
 _SHRINK_ANY_BYTES = _SIZES_BYTES[-1] // 2
 """A quicklist of more than this is over half of every negative limit."""
 _SAFETY_BYTES = 8192
+_NO_BLOCK = (0, 0, b"")
+_UNTIL_BLOCKS_BYTES = 1 << 16
+"""When a quicklist has grown by so much, what came to its inside goes into blocks."""
 
 
 def entry_bytes(element: bytes) -> int:
@@ -42,16 +64,20 @@ class List:
 
     `fill` arguments are list-max-listpack-size: a number of entries (0 counts as 1), or a negative size
     class (-1: 4 KB to -5: 64 KB). `size_bytes` is the size as one listpack, integers taken as strings.
+    `hidden` is how many more elements there are than entries in `items`, 0 for a list without blocks.
     """
 
-    __slots__ = ("encoding", "items", "size_bytes")
+    __slots__ = ("_first_block", "_look_at_bytes", "encoding", "hidden", "items", "size_bytes")
 
     type_name = b"list"
 
     def __init__(self) -> None:
-        self.items: deque[bytes] = deque()
+        self.items: Entries = deque()
+        self.hidden = 0
         self.size_bytes = _HEADER_BYTES
         self.encoding = LISTPACK
+        self._look_at_bytes = _ANY_SIZE_BYTES
+        self._first_block = _NO_BLOCK
 
     @classmethod
     def of(cls, elements: Iterable[bytes], fill: int) -> List:
@@ -61,23 +87,35 @@ class List:
         made.size_bytes += sum(map(entry_bytes, made.items))
         if _exceeds(fill, made.size_bytes, len(made.items)):
             made.encoding = QUICKLIST
+            while made.pack_inside():
+                pass
+        return made
+
+    @classmethod
+    def small(cls, elements: list[bytes], size_bytes: int, encoding: bytes) -> List:
+        """small(elements, size_bytes, encoding) -> a list that was one before. O(n)."""
+        made = cls()
+        made.items.extend(elements)
+        made.size_bytes = size_bytes
+        made.encoding = encoding
         return made
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.items) + self.hidden
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.items)
+        return chain.from_iterable(map(elements_of, self.items)) if self.hidden else iter(self.items)
 
     def __reversed__(self) -> Iterator[bytes]:
-        return reversed(self.items)
+        entries = reversed(self.items)
+        return chain.from_iterable(map(reversed_elements_of, entries)) if self.hidden else entries
 
     # -- the ends
 
     def append(self, element: bytes, fill: int) -> None:
         """append(element, fill) at the tail. O(1)."""
         length = len(element)
-        if self.encoding is LISTPACK and (fill >= 0 or self.size_bytes + length > _ANY_SIZE_BYTES):
+        if self.size_bytes + length > self._look_at_bytes or fill >= 0:
             self._make_room(length, 1, fill)
         self.items.append(element)
         self.size_bytes += length + 2 if length < 64 else length + 4
@@ -85,7 +123,7 @@ class List:
     def appendleft(self, element: bytes, fill: int) -> None:
         """appendleft(element, fill) at the head. O(1)."""
         length = len(element)
-        if self.encoding is LISTPACK and (fill >= 0 or self.size_bytes + length > _ANY_SIZE_BYTES):
+        if self.size_bytes + length > self._look_at_bytes or fill >= 0:
             self._make_room(length, 1, fill)
         self.items.appendleft(element)
         self.size_bytes += length + 2 if length < 64 else length + 4
@@ -106,7 +144,13 @@ class List:
         """pop(fill) -> the tail, taken out; IndexError if the list is empty. O(1)."""
         element = self.items.pop()
         length = len(element)
-        self.size_bytes -= length + 2 if length < 64 else length + 4
+        if length < 64:
+            self.size_bytes -= length + 2
+        else:
+            if type(element) is Block:
+                element = self._open_end(element, left=False)
+                length = len(element)
+            self.size_bytes -= length + 2 if length < 64 else length + 4
         if self.encoding is QUICKLIST and (fill >= 0 or self.size_bytes <= _SHRINK_ANY_BYTES):
             self._shrunk(fill)
         return element
@@ -115,7 +159,13 @@ class List:
         """popleft(fill) -> the head, taken out; IndexError if the list is empty. O(1)."""
         element = self.items.popleft()
         length = len(element)
-        self.size_bytes -= length + 2 if length < 64 else length + 4
+        if length < 64:
+            self.size_bytes -= length + 2
+        else:
+            if type(element) is Block:
+                element = self._open_end(element, left=True)
+                length = len(element)
+            self.size_bytes -= length + 2 if length < 64 else length + 4
         if self.encoding is QUICKLIST and (fill >= 0 or self.size_bytes <= _SHRINK_ANY_BYTES):
             self._shrunk(fill)
         return element
@@ -123,6 +173,9 @@ class List:
     def take(self, count: int, fill: int, *, left: bool) -> list[bytes]:
         """take(2, fill, left=False) -> up to `count` elements taken off one end in turn. O(count)."""
         items = self.items
+        if self.hidden:
+            pop_one = self.popleft if left else self.pop
+            return [pop_one(fill) for _ in range(min(count, len(self)))]
         pop = items.popleft if left else items.pop
         taken = [pop() for _ in range(min(count, len(items)))]
         self.size_bytes -= sum(map(entry_bytes, taken))
@@ -133,8 +186,12 @@ class List:
 
     def _make_room(self, more_bytes: int, more_entries: int, fill: int) -> None:
         """Before elements are inserted (listTypeTryConvertListpack); their headers don't count there."""
-        if _exceeds(fill, self.size_bytes + more_bytes, len(self.items) + more_entries):
+        if self.encoding is QUICKLIST:
+            if self.size_bytes + more_bytes > self._look_at_bytes:
+                self.pack_inside(RUN_ELEMENTS)
+        elif _exceeds(fill, self.size_bytes + more_bytes, len(self) + more_entries):
             self.encoding = QUICKLIST
+            self._look_at_bytes = self.size_bytes + _UNTIL_BLOCKS_BYTES
 
     def _shrunk(self, fill: int) -> None:
         """After elements went (listTypeTryConvertQuicklist): a listpack again at half the limit.
@@ -146,20 +203,89 @@ class List:
         if fill < 0:
             fits = self.size_bytes <= _size_class_bytes(fill) // 2
         else:
-            count = len(self.items)
+            count = len(self)
             fits = count <= max(1, fill) // 2 and (count == 1 or self.size_bytes <= _SAFETY_BYTES)
         if fits:
             self.encoding = LISTPACK
+            self._look_at_bytes = _ANY_SIZE_BYTES
+
+    # -- the blocks
+
+    def pack_inside(self, at_least: int = BLOCK_ELEMENTS) -> bool:
+        """pack_inside() -> whether there is more to do: puts elements far from the ends into blocks. Bounded.
+
+        Nothing is done at an end where there are not `at_least` so many.
+        """
+        self._look_at_bytes = self.size_bytes + _UNTIL_BLOCKS_BYTES
+        entries = self.items
+        # The inside is at least as long as both ends, and its elements are not too long for blocks.
+        if len(entries) < 4 * END_ELEMENTS or self.size_bytes * BLOCK_ELEMENTS > len(self) * BLOCK_MAX_BYTES:
+            return False
+        at_right, more_at_right = pack_behind_end(entries, at_least, left=False)
+        at_left, more_at_left = pack_behind_end(entries, at_least, left=True)
+        self.hidden += (at_right + at_left) * (BLOCK_ELEMENTS - 1)
+        self._look_for_block(END_ELEMENTS + RUN_ELEMENTS)
+        return more_at_right or more_at_left
+
+    def _open_end(self, block: Block, *, left: bool) -> bytes:
+        """A block came to an end of the list -> its outermost element; the others stand there now."""
+        elements = block.elements()
+        self.hidden -= BLOCK_ELEMENTS - 1
+        if left:
+            self.items.extendleft(elements[:0:-1])
+        else:
+            self.items.extend(elements[:-1])
+        # A list may be filled at the other end as fast as it is emptied at this one: then it doesn't grow.
+        made, _ = pack_behind_end(self.items, RUN_ELEMENTS, left=not left)
+        self.hidden += made * (BLOCK_ELEMENTS - 1)
+        self._look_for_block(BLOCK_ELEMENTS)
+        return elements[0 if left else -1]
+
+    def _open_at(self, position: int, offset: int) -> int:
+        """The element there, in an entry of `items`, stands in no block from now on -> its position. O(blocks)."""
+        items = self.items
+        if type(items[position]) is Block:
+            items.rotate(-position)
+            items.extendleft(reversed_elements_of(items.popleft()))
+            items.rotate(position)
+            self.hidden -= BLOCK_ELEMENTS - 1
+        return position + offset
+
+    def _leading_elements(self, stop: int) -> int:
+        """How many elements stand before the first block; `stop` if so many do. O(1) if one end stayed as it was."""
+        items = self.items
+        found, length, block = self._first_block
+        for position in (found, found + len(items) - length):
+            if 0 <= position < len(items) and items[position] is block:
+                return position
+        return self._look_for_block(stop)
+
+    def _look_for_block(self, stop: int) -> int:
+        """The position of the first block, if it is less than `stop`, else `stop`; it is remembered. O(stop)."""
+        items = self.items
+        kinds = [*map(type, islice(items, stop))]
+        if Block not in kinds:
+            self._first_block = _NO_BLOCK
+            return stop
+        position = kinds.index(Block)
+        self._first_block = position, len(items), items[position]
+        return position
 
     # -- by position and by value
 
     def __getitem__(self, index: int) -> bytes:
         """list[index]: IndexError if out of range. O(1) near the ends, else O(n) in steps of 64."""
-        return self.items[index]
+        if not self.hidden:
+            return self.items[index]
+        position, offset = locate(self.items, len(self), index)
+        entry = self.items[position]
+        return entry.elements()[offset] if type(entry) is Block else entry
 
     def replace(self, index: int, element: bytes, fill: int) -> None:
         """replace(index, element, fill): LSET. IndexError if out of range, the encoding may have changed."""
         self._make_room(len(element), 1, fill)
+        if self.hidden:
+            index = self._open_at(*locate(self.items, len(self), index))
         old = self.items[index]
         self.items[index] = element
         self.size_bytes += entry_bytes(element) - entry_bytes(old)
@@ -172,7 +298,7 @@ class List:
         """
         self._make_room(len(element), 1, fill)
         try:
-            index = self.items.index(pivot)
+            index = self._open_at(*find(self.items, pivot)) if self.hidden else self.items.index(pivot)
         except ValueError:
             return False
         self.items.insert(index + after, element)
@@ -182,19 +308,24 @@ class List:
     def remove(self, element: bytes, count: int, fill: int) -> int:
         """remove(element, count, fill) -> how many equal ones went: from the tail if < 0, all if 0. O(n)."""
         items = self.items
-        before = len(items)
-        if count == 0:
+        before = len(self)
+        if self.hidden:
+            self.items = without(items, element, count)
+            self.hidden = count_hidden(self.items)
+        elif count == 0:
             self.items = deque([item for item in items if item != element])
         else:
             if count < 0:
                 items.reverse()
             if abs(count) <= REMOVE_MAX_SEARCHES:
-                _remove_by_search(items, element, abs(count))
+                with suppress(ValueError):
+                    for _ in range(abs(count)):
+                        items.remove(element)
             else:
-                self.items = _without_first(items, element, abs(count))
+                self.items = without(items, element, abs(count))
             if count < 0:
                 self.items.reverse()
-        removed = before - len(self.items)
+        removed = before - len(self)
         if removed:
             self.size_bytes -= removed * entry_bytes(element)
             self._shrunk(fill)
@@ -203,9 +334,12 @@ class List:
     def trim(self, start: int, stop: int, fill: int) -> int:
         """trim(start, stop, fill) -> how many went; [start, stop) within the bounds stays. O(removed)."""
         items = self.items
-        length = len(items)
+        length = len(self)
         removed = length - (stop - start)
-        if removed <= max(REBUILD_MIN_ELEMENTS, length // 2):
+        if self.hidden:
+            self._drop(start, left=True)
+            self._drop(length - stop, left=False)
+        elif removed <= max(REBUILD_MIN_ELEMENTS, length // 2):
             gone = [items.popleft() for _ in range(start)]
             gone += [items.pop() for _ in range(length - stop)]
             self.size_bytes -= sum(map(entry_bytes, gone))
@@ -215,12 +349,27 @@ class List:
         self._shrunk(fill)
         return removed
 
+    def _drop(self, count: int, *, left: bool) -> None:
+        pop, push = (self.items.popleft, self.items.extendleft) if left else (self.items.pop, self.items.extend)
+        while count:
+            entry = pop()
+            elements = [*(elements_of(entry) if left else reversed_elements_of(entry))]
+            gone = elements[:count]
+            push(reversed(elements[count:]))
+            self.hidden -= len(elements) - 1
+            self.size_bytes -= sum(map(entry_bytes, gone))
+            count -= len(gone)
+
     def slice(self, start: int, stop: int) -> list[bytes]:
         """slice(start, stop) -> the elements in [start, stop), 0 <= start <= stop <= len.
 
         O(d + n), d being the distance to the nearer end.
         """
         items = self.items
+        if self.hidden and stop > (leading := self._leading_elements(stop)):
+            if start < leading:
+                return [*islice(items, start, leading), *between(items, leading, 0, stop - leading)]
+            return between(items, *locate(items, len(self), start), stop - start) if start < stop else []
         if start <= WALK_MAX_ELEMENTS:
             return [*islice(items, start, stop)]
         length = len(items)
@@ -239,19 +388,18 @@ class List:
         `skip` matches are passed over first; only the first `limit` elements are compared. O(n).
         """
         items = self.items
-        length = len(items)
-        if backward:
-            found = []
-            for distance, item in enumerate(islice(reversed(items), limit)):
+        length = len(self)
+        found = []
+        if backward or self.hidden:
+            for distance, item in enumerate(islice(reversed(self) if backward else self, limit)):
                 if item == element:
                     if skip:
                         skip -= 1
                         continue
-                    found.append(length - 1 - distance)
+                    found.append(length - 1 - distance if backward else distance)
                     if len(found) == count:
                         break
             return found
-        found = []
         index = -1
         stop = min(limit, length)
         while len(found) < count:
@@ -267,15 +415,22 @@ class List:
 
     def copy(self) -> List:
         """copy() -> an independent list in the same encoding. O(n)."""
-        twin = List.__new__(List)
+        twin = List()
         twin.items = self.items.copy()
+        twin.hidden = self.hidden
         twin.size_bytes = self.size_bytes
         twin.encoding = self.encoding
+        twin._look_at_bytes = self._look_at_bytes
         return twin
 
     def _check(self) -> None:
         """Assert the laws; tests call this after each operation."""
-        assert self.size_bytes == _HEADER_BYTES + sum(map(entry_bytes, self.items))
+        elements = [*self]
+        assert len(self) == len(elements)
+        assert elements == [*reversed(self)][::-1]
+        assert self.size_bytes == _HEADER_BYTES + sum(map(entry_bytes, elements))
+        assert self.hidden == count_hidden(self.items)
+        assert self.encoding is QUICKLIST or self._look_at_bytes == _ANY_SIZE_BYTES
         assert self.encoding in (LISTPACK, QUICKLIST)
 
 
@@ -289,21 +444,3 @@ def _exceeds(fill: int, size_bytes: int, entries: int) -> bool:
         return size_bytes > _size_class_bytes(fill)
     return size_bytes > _SAFETY_BYTES or entries > max(1, fill)
 
-
-def _remove_by_search(items: deque[bytes], element: bytes, count: int) -> None:
-    for _ in range(count):
-        try:
-            items.remove(element)
-        except ValueError:
-            return
-
-
-def _without_first(items: deque[bytes], element: bytes, count: int) -> deque[bytes]:
-    kept: deque[bytes] = deque()
-    rest = iter(items)
-    for item in rest:
-        if item != element:
-            kept.append(item)
-        elif (count := count - 1) == 0:
-            kept.extend(rest)
-    return kept

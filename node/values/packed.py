@@ -7,7 +7,6 @@ lists of no more elements than that may have: unpacking takes about a microsecon
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
@@ -117,11 +116,8 @@ class PackedList(Packed):
     def unpack(self) -> List:
         """unpack() -> the list. O(n)."""
         elements = unpackb(self, raw=True)
-        made = List.__new__(List)
-        made.size_bytes = elements.pop()
-        made.items = deque(elements)
-        made.encoding = self.encoding
-        return made
+        size_bytes = elements.pop()
+        return List.small(elements, size_bytes, self.encoding)
 
 
 class PackedQuicklist(PackedList):

@@ -124,6 +124,13 @@ def test_what_is_noted_is_packed_after_a_while_and_opened_by_a_command(node: Nod
     assert [*database.unpacked.noted] == [b"hash"]
 
 
+def test_each_new_collection_is_noted_whatever_else_is_in_its_slot(node: Node) -> None:
+    for number in range(5):
+        node.ask("HSET", f"{{a}}{number}", "f", "v")
+        node.ask("SET", f"{{a}}s{number}", "v")
+    assert len(node.client.db.unpacked) == 5
+
+
 def test_a_large_collection_and_one_of_a_large_encoding_stay_unpacked(node: Node) -> None:
     node.ask("RPUSH", "list", *range(5000))
     node.ask("HSET", "hash", "f", "v" * 65)

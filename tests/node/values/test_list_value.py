@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,3 +164,84 @@ def test_a_copy_is_independent_and_keeps_the_encoding() -> None:
     assert [*value] == [b"a", b"b"]
     assert twin.encoding is value.encoding is QUICKLIST
     twin._check()
+
+
+def long_model(count: int = 6000) -> Model:
+    model = Model(FILL)
+    model.push([b"%d" % (number % 4000) for number in range(count)], left=False)
+    while model.value.pack_inside():
+        pass
+    assert model.value.hidden > count // 2
+    model.check()
+    return model
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_list_with_blocks_equals_a_python_list_after_any_operations(seed: int) -> None:
+    rng = Random(seed)
+    model = long_model()
+    value, expected = model.value, model.expected
+    for step in range(300):
+        match rng.randrange(9):
+            case 0 | 1:
+                model.push([b"new:%d" % number for number in range(rng.choice((1, 7, 300)))], left=rng.random() < 0.5)
+                expected = model.expected
+            case 2:
+                left = rng.random() < 0.5
+                taken = value.take(rng.choice((1, 5, 700)), FILL, left=left)
+                assert taken == (expected[: len(taken)] if left else expected[: -len(taken) - 1 : -1])
+                expected[:] = expected[len(taken) :] if left else expected[: -len(taken)]
+            case 3:
+                start = rng.randrange(len(expected))
+                stop = start + rng.choice((0, 1, 100, 3000))
+                stop = min(stop, len(expected))
+                assert value.slice(start, stop) == expected[start:stop]
+            case 4:
+                index = rng.randrange(-len(expected), len(expected))
+                assert value[index] == expected[index]
+                value.replace(index, b"at:%d" % step, FILL)
+                expected[index] = b"at:%d" % step
+            case 5:
+                pivot, after = rng.choice(expected), rng.random() < 0.5
+                assert value.insert(pivot, b"in:%d" % step, FILL, after=after)
+                expected.insert(expected.index(pivot) + after, b"in:%d" % step)
+            case 6:
+                element, count = rng.choice(expected), rng.choice((-1, 0, 1, 2))
+                indexes = [index for index, item in enumerate(expected) if item == element]
+                gone = indexes[count:] if count < 0 else indexes[:count] if count else indexes
+                assert value.remove(element, count, FILL) == len(gone)
+                for index in reversed(gone):
+                    del expected[index]
+            case 7:
+                element, backward = rng.choice(expected), rng.random() < 0.5
+                indexes = [index for index, item in enumerate(expected) if item == element]
+                found = value.positions(element, backward=backward, skip=0, count=9, limit=len(expected))
+                assert found == (indexes[::-1] if backward else indexes)[:9]
+            case _:
+                value.pack_inside()
+        assert len(value) == len(expected)
+        assert value.slice(0, 600) == expected[:600]
+        if step % 20 == 0:
+            model.check()
+    twin = value.copy()
+    start, stop = len(expected) // 3, len(expected) // 2
+    assert value.trim(start, stop, FILL) == len(expected) - (stop - start)
+    assert [*value] == expected[start:stop]
+    assert [*twin] == expected
+    twin._check()
+    value._check()
+
+
+def test_a_list_that_is_filled_at_one_end_and_emptied_at_the_other_keeps_its_blocks() -> None:
+    model = long_model()
+    for number in range(20_000):
+        model.value.appendleft(b"%d" % number, FILL)
+        model.value.pop(FILL)
+    assert len(model.value) == 6000
+    assert model.value.hidden > 3000
+    model.value._check()
+
+
+def test_large_elements_stand_in_no_blocks() -> None:
+    value = List.of([b"x" * 1000] * 5000, FILL)
+    assert value.hidden == 0

@@ -1,0 +1,163 @@
+"""Blocks: what the inside of a long list is held in, one compact bytes object for each BLOCK_ELEMENTS elements.
+
+Laws: a block never changes; it is at least BLOCK_ELEMENTS bytes long, so that who takes a short entry off a list
+knows that it is an element. The ends of a list stand in no blocks: pushing and popping there is what lists are for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from typing import Final
+
+from msgpack import Packer, unpackb
+
+BLOCK_ELEMENTS: Final = 128
+BLOCK_MAX_BYTES: Final = 1 << 16
+"""Elements that would make a larger block stay as they are: there is little to be saved."""
+
+END_ELEMENTS: Final = 512
+"""So many elements at each end stand in no block."""
+
+PACKED_AT_ONCE_MAX: Final = 4096
+"""So many elements of each end are put into blocks in one step, which takes 0.2 ms."""
+
+RUN_ELEMENTS: Final = 1024
+"""In a list that is in use blocks are made when there are so many elements for them: the end is taken off meanwhile."""
+
+Entries = deque[bytes]
+"""Elements and blocks."""
+
+_pack: Final[Callable[[object], bytes]] = Packer(use_bin_type=False).pack
+
+
+class Block(bytes):
+    """The msgpack of BLOCK_ELEMENTS elements."""
+
+    __slots__ = ()
+
+    def elements(self) -> list[bytes]:
+        """elements() -> the elements, in order."""
+        found: list[bytes] = unpackb(self, raw=True)
+        return found
+
+
+def elements_of(entry: bytes) -> Iterable[bytes]:
+    """elements_of(entry) -> the elements that an entry stands for."""
+    return entry.elements() if type(entry) is Block else (entry,)
+
+
+def reversed_elements_of(entry: bytes) -> Iterable[bytes]:
+    """reversed_elements_of(entry) -> the elements that an entry stands for, the last one first."""
+    return reversed(entry.elements()) if type(entry) is Block else (entry,)
+
+
+def pack_behind_end(entries: Entries, at_least: int, *, left: bool) -> tuple[int, bool]:
+    """pack_behind_end(entries, 128, left=True) -> (how many blocks were made, whether there are elements for more).
+
+    The elements next to END_ELEMENTS at that end go into blocks, up to the next block; nothing is done unless they
+    are `at_least` so many. O(PACKED_AT_ONCE_MAX).
+    """
+    least = END_ELEMENTS + max(BLOCK_ELEMENTS, at_least)
+    if len(entries) < least or type(entries[least - 1 if left else -least]) is Block:
+        return 0, False
+    pop, push = (entries.popleft, entries.extendleft) if left else (entries.pop, entries.extend)
+    end = [pop() for _ in range(END_ELEMENTS)]
+    run = [pop() for _ in range(min(PACKED_AT_ONCE_MAX, len(entries)))]
+    more = True
+    kinds = [*map(type, run)]
+    if Block in kinds:
+        inner = kinds.index(Block)
+        push(reversed(run[inner:]))
+        del run[inner:]
+        more = False
+    made: list[bytes] = []
+    outer = len(run) % BLOCK_ELEMENTS
+    for stop in range(len(run), outer, -BLOCK_ELEMENTS):
+        elements = run[stop - BLOCK_ELEMENTS : stop]
+        if not left:
+            elements.reverse()
+        block = Block(_pack(elements))
+        if len(block) > BLOCK_MAX_BYTES:
+            outer = stop
+            break
+        made.append(block)
+    push(made)
+    push(reversed(run[:outer]))
+    push(reversed(end))
+    return len(made), more and len(made) > 0
+
+
+def count_hidden(entries: Entries) -> int:
+    """count_hidden(entries) -> how many more elements there are than entries. O(n)."""
+    return (BLOCK_ELEMENTS - 1) * [*map(type, entries)].count(Block)
+
+
+def locate(entries: Entries, length: int, index: int) -> tuple[int, int]:
+    """locate(entries, length, index) -> (the position of the element's entry, offset in it). IndexError. O(n)."""
+    if index < 0:
+        index += length
+    if not 0 <= index < length:
+        raise IndexError(index)
+    before = 0
+    if 2 * index < length:
+        for position, entry in enumerate(entries):
+            after = before + (BLOCK_ELEMENTS if type(entry) is Block else 1)
+            if index < after:
+                return position, index - before
+            before = after
+    for position, entry in enumerate(reversed(entries), 1):
+        length -= BLOCK_ELEMENTS if type(entry) is Block else 1
+        if index >= length:
+            return len(entries) - position, index - length
+    raise AssertionError("fewer elements than counted")
+
+
+def find(entries: Entries, element: bytes) -> tuple[int, int]:
+    """find(entries, element) -> (position of the entry, offset in it) of the first equal one. ValueError. O(n)."""
+    for position, entry in enumerate(entries):
+        if type(entry) is not Block:
+            if entry == element:
+                return position, 0
+        # A block's bytes hold those of its elements: few others are unpacked.
+        elif entry.find(element) >= 0 and element in (elements := entry.elements()):
+            return position, elements.index(element)
+    raise ValueError(element)
+
+
+def between(entries: Entries, position: int, offset: int, count: int) -> list[bytes]:
+    """between(entries, position, offset, count) -> so many elements from that one on. O(n)."""
+    if position > len(entries) // 2:
+        # Walked from the right end and turned round: an islice would walk all that stands before.
+        rest: Iterator[bytes] = reversed([*islice(reversed(entries), len(entries) - position)])
+    else:
+        rest = islice(entries, position, None)
+    stop = offset + count
+    return [*islice(chain.from_iterable(map(elements_of, rest)), offset, stop)]
+
+
+def without(entries: Entries, element: bytes, count: int) -> Entries:
+    """without(entries, element, 2) -> entries without the first equal ones: the last if < 0, all if 0. O(n)."""
+    left = abs(count) or len(entries) * BLOCK_ELEMENTS
+    backward = count < 0
+    kept: list[bytes] = []
+    for entry in reversed(entries) if backward else entries:
+        if type(entry) is not Block:
+            if left and entry == element:
+                left -= 1
+            else:
+                kept.append(entry)
+            continue
+        equal = min(left, entry.elements().count(element)) if left and entry.find(element) >= 0 else 0
+        if not equal:
+            kept.append(entry)
+            continue
+        left -= equal
+        elements = [*(reversed_elements_of(entry) if backward else elements_of(entry))]
+        for _ in range(equal):
+            elements.remove(element)
+        kept += elements
+    if backward:
+        kept.reverse()
+    return deque(kept)
