@@ -7,12 +7,12 @@ they report themselves.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from .bench_results import Figure, Section
-from .bench_servers import OURS, BenchServer
+from .bench_servers import BenchServer
 from .bench_site import Scale, Site
 
 ELEMENTS_SMALL = 10
@@ -24,7 +24,7 @@ STRING_RATIO_MAX = 1.5
 COLLECTION_RATIO_MAX = 2.5
 NOTES = (
     "How much the resident memory of each server grew when the same data were written to it; fresh servers for each "
-    f"line, looked at {AT_REST_S:.0f} s after the last write. Strings have 16-byte keys and 64-byte values, small "
+    f"line; small collections {AT_REST_S:.0f} s after the last write. Strings have 16-byte keys and 64-byte values, small "
     "collections 10 elements, elements 16 bytes."
 )
 
@@ -76,37 +76,52 @@ def _large(kind: Kind, count: int, elements: int) -> Iterator[Command]:
             yield kind.add(b"key:%012d" % number, number * elements + first, min(FILL_BATCH, elements - first))
 
 
-def _grown_bytes(server: BenchServer, commands: Iterator[Command]) -> int:
-    server.settle()
-    before = server.rss_bytes()
-    server.link.pipeline(commands)
-    time.sleep(AT_REST_S)
-    server.settle()
-    return server.rss_bytes() - before
+def _grown_bytes(servers: Sequence[BenchServer], fill: Callable[[], Iterator[Command]], rest_s: float) -> list[int]:
+    before = []
+    for server in servers:
+        server.settle()
+        before.append(server.rss_bytes())
+        server.link.pipeline(fill())
+    time.sleep(rest_s)
+    for server in servers:
+        server.settle()
+    return [server.rss_bytes() - bytes_before for server, bytes_before in zip(servers, before, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is written, and by what its memory is divided. `rests`: a node may change it when it is not used."""
+
+    figure: Figure
+    divisor: int
+    fill: Callable[[], Iterator[Command]]
+    rests: bool = False
+
+
+def _cases(scale: Scale) -> list[Case]:
+    strings, count, elements = scale.strings, scale.large_collections, scale.collection_elements
+    string = Figure(f"string, of {strings:,}", "bytes/key", ratio_max=STRING_RATIO_MAX)
+    cases = [Case(string, strings, partial(_strings, strings))]
+    for kind in KINDS:
+        what = f"{kind.name} of {ELEMENTS_SMALL}, of {scale.collections:,}"
+        figure = Figure(what, "bytes/key", ratio_max=COLLECTION_RATIO_MAX)
+        cases.append(Case(figure, scale.collections, partial(_small, kind, scale.collections), rests=True))
+    for kind in KINDS:
+        figure = Figure(f"{kind.name} of {elements:,}, of {count}", "bytes/element", ratio_max=COLLECTION_RATIO_MAX)
+        cases.append(Case(figure, count * elements, partial(_large, kind, count, elements)))
+    return cases
 
 
 def measure_memory(site: Site, scale: Scale) -> Section:
     """measure_memory(site, scale) -> Section, of standalone servers. OperatorError."""
-    section = Section("memory", "Memory", NOTES)
     empty = Figure("an empty server", "MB")
-    section.figures.append(empty)
-    strings, count, elements = scale.strings, scale.large_collections, scale.collection_elements
-    figure = Figure(f"string, of {strings:,}", "bytes/key", ratio_max=STRING_RATIO_MAX)
-    cases: list[tuple[Figure, int, Callable[[], Iterator[Command]]]] = [(figure, strings, partial(_strings, strings))]
-    for kind in KINDS:
-        what = f"{kind.name} of {ELEMENTS_SMALL}, of {scale.collections:,}"
-        figure = Figure(what, "bytes/key", ratio_max=COLLECTION_RATIO_MAX)
-        cases.append((figure, scale.collections, partial(_small, kind, scale.collections)))
-    for kind in KINDS:
-        figure = Figure(f"{kind.name} of {elements:,}, of {count}", "bytes/element", ratio_max=COLLECTION_RATIO_MAX)
-        cases.append((figure, count * elements, partial(_large, kind, count, elements)))
-    for figure, divisor, commands in cases:
-        section.figures.append(figure)
-        for name, _ in site.programs.servers():
-            site.tell(f"memory, {figure.what}: {name}")
-            with site.server(name) as server:
-                if figure is cases[0][0]:
-                    (empty.ours if name == OURS else empty.redis).append(server.rss_bytes() / 1e6)
-                values = figure.ours if name == OURS else figure.redis
-                values.append(_grown_bytes(server, commands()) / divisor)
+    section = Section("memory", "Memory", NOTES, figures=[empty])
+    for case in _cases(scale):
+        site.tell(f"memory, {case.figure.what}")
+        with site.pair(clustered=False) as servers:
+            if not empty.ours:
+                empty.ours, empty.redis = ([server.rss_bytes() / 1e6] for server in servers)
+            grown = _grown_bytes(servers, case.fill, AT_REST_S if case.rests else 0.0)
+        case.figure.ours, case.figure.redis = ([bytes_ / case.divisor] for bytes_ in grown)
+        section.figures.append(case.figure)
     return section
