@@ -2,7 +2,8 @@
 
 The initiator sends a summary of all it knows, the other answers with what the initiator lacks and the ids it
 wants, and the initiator sends those. A frame is a 4-byte length, a tag under the cluster's secret and
-msgpack.
+msgpack. Each side chooses a nonce, which the other's next frame must repeat: a recorded exchange teaches nobody
+anything.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class SyncExchange:
         self._initiator = initiator
         self._buffer = bytearray()
         self._frames = 0
+        self._nonce = core.rng.getrandbits(62)
+        self._their_nonce = 0
         self.proved = False
         """Whether a frame with a right tag has come from the other side."""
         self.done = False
@@ -57,19 +60,18 @@ class SyncExchange:
         if self._initiator:
             return self._on_answer(epoch, body)
         if self._frames == 1:
-            return self._on_summary(epoch, body)
+            return self._on_summary(body)
         self._merge(epoch, body[0])
         self.done = True
         return b""
 
-    def _on_summary(self, epoch: int, body: list[Any]) -> bytes:
+    def _on_summary(self, body: list[Any]) -> bytes:
         summary = _checked_list(body[0])
         for entry in summary:
             types = [type(part) for part in _checked_list(entry)]
             if types != [bytes, int, bool, int] or len(entry[0]) != ID_BYTES:
                 raise Dropped("malformed")
         lacking, wanted = self.core.membership.answer_summary(summary)
-        self.core.membership.merge_all(epoch, [])
         self.done = not wanted
         return self._frame([lacking, wanted])
 
@@ -94,7 +96,8 @@ class SyncExchange:
 
     def _frame(self, body: list[Any]) -> bytes:
         core = self.core
-        payload: bytes = msgpack.packb([bytes.fromhex(core.myself.id), core.current_epoch, body])
+        header = [bytes.fromhex(core.myself.id), core.current_epoch, self._nonce, self._their_nonce]
+        payload: bytes = msgpack.packb([*header, body])
         tag = self._keyring.tag(payload, _PURPOSE)
         return (len(payload) + TAG_BYTES).to_bytes(4, "big") + tag + payload
 
@@ -119,14 +122,18 @@ class SyncExchange:
             fields: Any = msgpack.unpackb(payload)
         except UNPACK_ERRORS:
             raise Dropped("malformed") from None
-        if type(fields) is not list or [type(part) for part in fields] != [bytes, int, list] or not fields[2]:
+        if type(fields) is not list or [type(part) for part in fields] != [bytes, int, int, int, list]:
             raise Dropped("malformed")
-        if not 0 <= fields[1] <= COUNTER_MAX:
+        sender, epoch, theirs, ours, body = fields
+        if not 0 <= epoch <= COUNTER_MAX or not 0 <= theirs <= COUNTER_MAX or not body:
             raise Dropped("malformed")
-        if fields[0].hex() not in self.core.nodes:
+        if sender.hex() not in self.core.nodes:
             raise Dropped("unknown_sender")
+        if (self._initiator or self._frames > 1) and ours != self._nonce:
+            raise Dropped("replayed")
+        self._their_nonce = theirs
         self.proved = True
-        return fields[1], fields[2]
+        return epoch, body
 
 
 def _checked_list(value: Any) -> list[Any]:

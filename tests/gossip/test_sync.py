@@ -49,6 +49,31 @@ def test_two_contents_of_one_version_become_one() -> None:
     assert one.core.digest == other.core.digest
 
 
+def test_a_recorded_exchange_teaches_nobody_anything() -> None:
+    def talk(one: Bench, other: Bench) -> list[bytes]:
+        near, far = SyncExchange(one.core, RING, initiator=True), SyncExchange(other.core, RING, initiator=False)
+        frames = [near.start()]
+        frames.append(far.feed(frames[0], 1000.0))
+        frames.append(near.feed(frames[1], 1000.0))
+        far.feed(frames[2], 1000.0)
+        return frames
+
+    one, other = Bench(record(1), record(2), record(3)), Bench(record(2), record(1), record(4))
+    frames = talk(one, other)
+    for bench in (one, other):
+        for number in (3, 4):
+            bench.core.remove_node(bench.core.nodes[f"{number}" * 40])
+    near = SyncExchange(one.core, RING, initiator=True)
+    near.start()
+    with pytest.raises(Dropped, match="replayed"):
+        near.feed(frames[1], 1000.0)
+    far = SyncExchange(other.core, RING, initiator=False)
+    far.feed(frames[0], 1000.0)
+    with pytest.raises(Dropped, match="replayed"):
+        far.feed(frames[2], 1000.0)
+    assert len(one.core.nodes) == len(other.core.nodes) == 2
+
+
 def test_a_stranger_and_a_wrong_secret_are_refused() -> None:
     one, stranger = Bench(record(1), record(2)), Bench(record(7), record(1))
     with pytest.raises(Dropped, match="unknown_sender"):
@@ -98,7 +123,7 @@ def test_a_signed_frame_of_rubbish_is_dropped(payload: bytes, initiator: bool, c
 @given(st.lists(st.one_of(st.integers(), st.binary(max_size=20), st.lists(st.booleans(), max_size=3)), max_size=3))
 def test_a_frame_of_a_member_with_the_wrong_fields_is_dropped(body: list[object]) -> None:
     try:
-        payload = msgpack.packb([b"\x22" * 20, 1, body])
+        payload = msgpack.packb([b"\x22" * 20, 1, 5, 6, body])
     except OverflowError:
         return
     for initiator in (False, True):
