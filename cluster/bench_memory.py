@@ -24,8 +24,8 @@ STRING_RATIO_MAX = 1.5
 COLLECTION_RATIO_MAX = 2.5
 NOTES = (
     "How much the resident memory of each server grew when the same data were written to it; fresh servers for each "
-    f"line; small collections {AT_REST_S:.0f} s after the last write. Strings have 16-byte keys and 64-byte values, small "
-    "collections 10 elements, elements 16 bytes."
+    f"line; small collections {AT_REST_S:.0f} s after the last write. Strings have 16-byte keys and 64-byte values, "
+    "small collections 10 elements, elements 16 bytes."
 )
 
 Command = list[bytes]
