@@ -11,7 +11,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .bus_status import gather_bus
@@ -49,7 +49,8 @@ class Outages:
 
     def to_json(self) -> dict[str, Any]:
         """to_json() -> the same with quantiles, as dicts and lists."""
-        return asdict(self) | {
+        return asdict(replace(self, counted=Counter())) | {
+            "counted": dict(self.counted),
             "outage_quantiles_ms": quantiles(self.outage_ms),
             "client_outage_quantiles_ms": quantiles(self.client_outage_ms),
             "false_failovers": self.false_failovers,
@@ -166,7 +167,8 @@ class Calm:
 
     def to_json(self) -> dict[str, Any]:
         """to_json() -> the same as dicts and lists."""
-        return asdict(self) | {"false_failovers": self.false_failovers}
+        counted = {"counted": dict(self.counted), "false_failovers": self.false_failovers}
+        return asdict(replace(self, counted=Counter())) | counted
 
 
 def watch_calm(arena: Arena, minutes: float, *, load: bool) -> Calm:

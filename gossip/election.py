@@ -140,6 +140,8 @@ class Election:
             candidacy.repeat_ms *= 2
             candidacy.repeat_at_ms = now_ms + candidacy.repeat_ms
             self._ask_voters(candidacy)
+        else:
+            self._count(candidacy)
 
     # As candidate
 
@@ -148,8 +150,14 @@ class Election:
         primary = core.my_primary()
         if primary is None or not primary.owned:
             return False
-        if self._manual is not None and self._manual.ready:
-            return True
+        manual = self._manual
+        if manual is not None and (manual.ready or (manual.target_offset is not None and core.replication.in_sync())):
+            return True  # the votes are asked for while the last writes arrive: clients are waiting
+        return self._replaces(primary)
+
+    def _replaces(self, primary: Node) -> bool:
+        """Whether `primary` has failed and this replica may stand in for it."""
+        core = self._core
         if not primary.failed or not core.myself.record.priority or core.config.replica_no_failover:
             return False
         return self._data_is_fresh()
@@ -323,11 +331,13 @@ class Election:
         votes = sum(voter in voters for voter in candidacy.granted)
         if votes < core.majority() or not self._wants_election():
             return
-        if self._manual is not None and core.now_ms >= self._manual.deadline_ms:
-            return
-        epoch = candidacy.epoch
+        epoch, manual = candidacy.epoch, self._manual
         primary = core.my_primary()
         assert primary is not None
+        if manual is not None and core.now_ms >= manual.deadline_ms:
+            return
+        if manual is not None and not manual.ready and not self._replaces(primary):
+            return
         if primary.config_epoch >= epoch or slots_digest(primary.owned) != candidacy.claim:
             self._retry_later("abandoned")  # the votes are for other slots than those that are known now
             return
@@ -420,6 +430,7 @@ class Election:
         if self._candidacy is not None and core.stats.last_election is not None:
             stages["election"] = core.stats.last_election.started_ms
         stages["elected"] = core.now_ms
+        stages = dict(sorted(stages.items(), key=lambda stage: stage[1]))
         return Failover(kind, primary.id, epoch, votes or 0, stages)
 
     def reset(self) -> None:

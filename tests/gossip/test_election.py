@@ -305,12 +305,12 @@ def test_a_manual_failover_pauses_the_primary_and_waits_for_its_offset() -> None
     (offset,) = of_type(effects, Send, Kind.MF_OFFSET)
     replica.replication.position = offset.message.body[1] - 1
     replica.receive(1, Kind.MF_OFFSET, *offset.message.body)
-    assert not replica.sent(Kind.AUTH_REQUEST), "it has not seen all the writes yet"
+    assert len(replica.sent(Kind.AUTH_REQUEST)) == 4, "clients are waiting"
+    elect(replica, 1, 4)
+    assert not of_type(replica.effects(), BecomePrimary), "it has not seen all the writes yet"
     replica.replication.position += 1
     replica.now_ms += 3
     replica.core.tick(replica.now_ms)
-    assert len(replica.sent(Kind.AUTH_REQUEST)) == 4
-    elect(replica, 1, 4)
     assert of_type(replica.effects(), BecomePrimary)
     primary.core.merge(replica.core.myself.record)
     effects = primary.effects()
