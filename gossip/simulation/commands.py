@@ -28,6 +28,7 @@ STEP_MS = 10.0
 """How often an expectation is looked at."""
 FOREVER_MS = 1e9
 REFUSAL_MS = 1.0
+_RECORDS = (RumorKind.RECORD, RumorKind.NOTICE, RumorKind.DELTA)
 
 
 def _match(pattern: str, text: str, usage: str) -> tuple[str, ...]:
@@ -109,20 +110,23 @@ def kill(stage: Stage, rest: str) -> None:
 
 
 def restart(stage: Stage, rest: str) -> None:
-    """restart a,b [disk=2-old | disk=none]: from nodes.conf as it was, as it was two writes before, or without."""
-    names, disk = _match(r"(\S+)(?: disk=(\d-old|none))?", rest, "restart a,b [disk=2-old|none]")
+    """restart a,b [disk=2-old|torn]: from nodes.conf as it was, as it was two writes before, or without its last line."""
+    names, disk = _match(r"(\S+)(?: disk=(\d-old|torn))?", rest, "restart a,b [disk=2-old|torn]")
     for node in stage.nodes(names):
         if node.core is not None:
             raise ValueError("it runs")
-        if disk == "none":
-            node.disk = ""
+        if disk == "torn":
+            node.disk = node.disk[: node.disk.rindex("vars ")]
         elif disk:
             older = [text for text in stage.disks.get(node.id, []) if text != node.disk]
             writes = int(disk[0])
             if len(older) < writes:
                 raise ValueError("nothing so old was written")
             node.disk = older[-writes]
-        stage.simulation.restart(node)
+        if node.refuses_to_start():
+            stage.observer.note(node, "does not start: its nodes.conf is torn")
+        else:
+            stage.simulation.restart(node)
 
 
 def freeze(stage: Stage, rest: str) -> None:
@@ -201,7 +205,7 @@ def strip(stage: Stage, rest: str) -> None:
     """strip REPORT from b to d [next 2]: those arrive without the records that ride on them, as if told too late."""
 
     def without_records(source: SimNode, send: Send) -> list[Send]:
-        rumors = tuple(rumor for rumor in send.message.rumors if rumor[0] not in (RumorKind.RECORD, RumorKind.NOTICE))
+        rumors = tuple(rumor for rumor in send.message.rumors if rumor[0] not in _RECORDS)
         return [Send(send.address, replace(send.message, rumors=rumors))]
 
     _add_rule(stage, rest, without_records)

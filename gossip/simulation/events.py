@@ -94,6 +94,10 @@ class Observer:
         for observers in (*self._suspecting.values(), *self._failing.values()):
             observers.discard(node.id)
 
+    def note(self, node: SimNode, what: str) -> None:
+        """`node` does or suffers `what`, which is not to be seen from its effects."""
+        self._add(node.id, what)
+
     def look(self, node: SimNode, effects: Sequence[Effect]) -> None:
         """`node` is about to carry out `effects`."""
         core = node.core
