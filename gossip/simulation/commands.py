@@ -110,7 +110,7 @@ def kill(stage: Stage, rest: str) -> None:
 
 
 def restart(stage: Stage, rest: str) -> None:
-    """restart a,b [disk=2-old|torn]: from nodes.conf as it was, as it was two writes before, or without its last line."""
+    """restart a,b [disk=2-old|torn]: from nodes.conf as it is, two writes back, or without its last line."""
     names, disk = _match(r"(\S+)(?: disk=(\d-old|torn))?", rest, "restart a,b [disk=2-old|torn]")
     for node in stage.nodes(names):
         if node.core is not None:
