@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGE_LINKS := build/typing/pyredis_cluster
 
-.PHONY: cluster stop test check bench profile clean
+.PHONY: cluster stop test check bench profile soak clean
 
 $(BIN)/.installed: pyproject.toml $(wildcard node/native/*)
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,15 @@ bench: $(BIN)/.installed
 # ARGS="--tests get,set --cprofile" shows the functions of these two.
 profile: $(BIN)/.installed
 	$(BIN)/python -m pyredis_cluster.bench_profile $(ARGS)
+
+# So many clusters under all faults in virtual time; each chunk adds a line to build/soak.txt.
+SEEDS ?= 10000
+MINUTES ?= 10
+JOBS ?= 2
+FIRST ?= 1
+
+soak: $(BIN)/.installed
+	$(BIN)/python -m pyredis_cluster.gossip.simulation.soak --first $(FIRST) --seeds $(SEEDS) --minutes $(MINUTES) --jobs $(JOBS)
 
 clean:
 	rm -rf build dist $(VENV) *.egg-info node/*.so

@@ -231,8 +231,8 @@ class ClusterCore:
         return self._expected_tick_ms
 
     def _plan_tick(self) -> None:
-        """Nothing has happened but the regular probing."""
-        self._expected_tick_ms = min(self._other_due_ms, self.detector.deadline_ms())
+        """Say when `tick` is due: what is overdue is so since now, for lateness is made up for only once."""
+        self._expected_tick_ms = max(self.now_ms, min(self._other_due_ms, self.detector.deadline_ms()))
 
     def take_effects(self) -> list[Effect]:
         """take_effects() -> what the inputs since the last call ask for, in the order to do it in."""

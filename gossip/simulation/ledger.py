@@ -115,8 +115,13 @@ class Ledger:
         """What `last` acknowledged about `slots` must be in the history of `node`, but for an unreplicated tail."""
         if branch.descends_from(node.data.branch):
             return  # its successor was elected while it lives: what it acknowledges now is the tail that is lost
+        if node.data.branch.kind in ("forced", "takeover"):
+            return  # an operator who wants a primary, whatever it has
         if node.data.branch.kind != "manual" and (node.data.branch.shared_with(branch) or 0) > 0:
             return  # elected without the last primary: what had not been replicated is lost
+        for granted_from, granted in branch.grants:
+            if node.data.branch.kind != "manual" and (node.data.branch.shared_with(granted_from) or 0) > 0:
+                slots &= ~granted  # elected where the move had not been heard of: lost as if it had not been
         at: Branch | None = node.data.branch
         left = slots
         while at is not None:

@@ -120,7 +120,7 @@ class Network:
             return
         delay_ms = self._delay_ms()
         if self.refused(source, target):
-            self._count("lies", source, target)
+            self._count("false refusal", source, target)
             simulation.at(simulation.now_ms + delay_ms, self._refuse, source, target.address)
             return
         if (word >> 16 & 0xFFFF) < faults.duplication * 0x10000:

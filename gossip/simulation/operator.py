@@ -172,10 +172,10 @@ class Operator:
         if not any(node.id in theirs.nodes for _, theirs in members):
             operations.meet(core, members[0][0].ip, 7000, None, node.clock())
             node.apply()
+        elif core.my_primary() is not None or core.myself.owned:
+            self._joining.remove(node)
         elif core.myself.is_primary:
             self._follow_somebody(node, core)
-        elif core.my_primary() is not None:
-            self._joining.remove(node)
 
     def _follow_somebody(self, node: SimNode, core: ClusterCore) -> None:
         """A new node becomes a replica of the primary that has the fewest."""

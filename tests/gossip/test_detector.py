@@ -188,3 +188,16 @@ def test_a_slot_whose_owner_failed_makes_the_state_fail_if_coverage_is_required(
     bench.core.config.require_full_coverage = False
     bench.core.advance(bench.now_ms)
     assert of_type(bench.effects(), StateChanged) == [StateChanged(True)]
+
+
+def test_a_pause_is_made_up_for_once_however_many_datagrams_have_waited() -> None:
+    bench = four()
+    bench.core.detector.probe(bench.core.nodes[B])
+    bench.core.take_effects()
+    bench.now_ms += 1000
+    for sequence in range(50):
+        bench.receive(3, Kind.PING, sequence)
+        bench.core.take_effects()
+    since_ms = bench.core.nodes[B].unanswered_since_ms
+    assert since_ms is not None
+    assert since_ms <= bench.now_ms

@@ -15,7 +15,7 @@ LAYERS = ["gossip", "client", "node", "cluster"]
 
 PACKAGE_OF = {"gossip": "pyredis_cluster.gossip", "client": "pyredis_cluster.client", "node": "pyredis_cluster.node"}
 SANS_IO_FORBIDDEN = {"trio", "socket", "time", "random", "os", "select", "threading", "asyncio"}
-SIMULATOR_DRIVERS = {"simulate.py"}
+SIMULATOR_DRIVERS = {"simulate.py", "soak.py"}
 """Programs in gossip/ that make the RNG and read a wall clock for their own report."""
 
 MODULE_MAX_LINES = 500
