@@ -144,5 +144,5 @@ def measure_clusters(site: Site, scale: Scale, repeats: Repeats) -> Section:
         home = stack.enter_context(site.directory("reshard"))
         for cluster in clusters:
             tell(f"moving slots: {cluster.name}")
-            (moving.ours if cluster is ours else moving.redis).append(reshard(site, cluster, scale.strings, home))
+            (moving.ours if cluster is ours else moving.redis).append(reshard(site, cluster, scale.keys, home))
     return section
