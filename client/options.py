@@ -61,12 +61,17 @@ class ClientOptions:
             raise ValueError("attempts_max and pool_connections_max must be at least 1")
 
     def handshake(self) -> tuple[bytes, int]:
-        """handshake() -> (payload, count of replies): what a new connection sends first."""
+        """handshake() -> (payload, count of replies): what a new connection sends first.
+
+        There is always something to answer. The kernel takes connections to a dying process until its listener is
+        closed, which it is after the connections; a write sent into one of them would be of unknown fate.
+        """
         commands = handshake_commands(
             username=self.username, password=self.password, resp=self.resp, client_name=self.client_name
         )
         if self.read_from is not ReadFrom.PRIMARY:
             commands.append(("READONLY",))
+        commands = commands or [("CLIENT", "ID")]
         return encode_commands(map(to_args, commands)), len(commands)
 
 

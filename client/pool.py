@@ -37,15 +37,24 @@ class IdleConnections(Generic[C]):
             connection.wire.close()
 
     def put(self, connection: C) -> None:
-        """put(connection): it is idle now; a closed pool closes it."""
-        if not connection.wire.closed:
-            self._idle.append(connection)
-            if self.closed:
-                self.close()
+        """put(connection): it is idle now; a closed pool closes it.
+
+        One that broke takes the idle ones with it: a dying process loses its connections one after the other, and
+        each write on the next one would be another whose fate is unknown.
+        """
+        if connection.wire.closed:
+            self._drop_idle()
+            return
+        self._idle.append(connection)
+        if self.closed:
+            self._drop_idle()
 
     def close(self) -> None:
         """close(): close the idle connections now, and those in use when they come back."""
         self.closed = True
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
         while self._idle:
             try:
                 self._idle.pop().wire.close()
