@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from math import inf, isinf
 
+from .data_plane import native
 from .errors import CommandError, NotFloatError, NotIntegerError
 
 INT64_MIN = -(1 << 63)
@@ -35,25 +36,28 @@ def integer_or_none(text: bytes | bytearray) -> int | None:
 
     Canonical: no sign but `-`, no leading zeros, no spaces, no `-0`.
     """
-    try:
-        return parse_integer(text)
-    except NotIntegerError:
-        return None
-
-
-def parse_integer(text: bytes | bytearray, message: str | None = None) -> int:
-    """parse_integer(b"-7") -> -7; NotIntegerError (with `message` if given) unless canonical and 64-bit."""
     if text.isdigit() and len(text) <= INT64_SURE_DIGITS and (text[0] != 48 or len(text) == 1):
         return int(text)
     if len(text) <= INT64_MAX_CHARS:
         try:
             value = int(text)
         except ValueError:
-            pass
-        else:
-            if b"%d" % value == text and INT64_MIN <= value <= INT64_MAX:
-                return value
-    raise NotIntegerError(message)
+            return None
+        if b"%d" % value == text and INT64_MIN <= value <= INT64_MAX:
+            return value
+    return None
+
+
+if native is not None:
+    integer_or_none = native.int64
+
+
+def parse_integer(text: bytes | bytearray, message: str | None = None) -> int:
+    """parse_integer(b"-7") -> -7; NotIntegerError (with `message` if given) unless canonical and 64-bit."""
+    value = integer_or_none(text)
+    if value is None:
+        raise NotIntegerError(message)
+    return value
 
 
 def parse_integer_between(text: bytes, low: int, high: int, message: str | None = None) -> int:
@@ -81,6 +85,9 @@ def float_or_none(text: bytes | bytearray) -> float | None:
     Takes what C's strtod takes whole: decimals, hexadecimal floats, inf and infinity. Refused: spaces, nan,
     an overflow, an underflow to zero.
     """
+    whole_number = integer_or_none(text)
+    if whole_number is not None and whole_number:
+        return float(whole_number)
     if len(text) <= PLAIN_DECIMAL_MAX_CHARS and text.replace(b".", b"", 1).isdigit():
         return float(text)
     if not text or len(text) >= DOUBLE_MAX_CHARS:

@@ -46,6 +46,7 @@ from .reactor import Reactor
 from .reclaiming import Reclaimer
 from .replication.replication import Replication
 from .shutdown import Options, Shutdown
+from .values.table import Table
 
 log = logging.getLogger("pyredis")
 
@@ -88,6 +89,7 @@ bind(
     Reactor,
     RequestParser,
     Stats,
+    Table,
 )
 
 

@@ -7,7 +7,7 @@ from ..command import command, key
 from ..errors import CommandError, WrongTypeError
 from ..long_double import add, format_long_double, overflows, parse_long_double
 from ..parsing import INT64_MAX, INT64_MIN, parse_integer
-from ..reply import bulk
+from ..reply import bulk, integer
 from ..values.common import SHARED_INTEGERS
 
 
@@ -24,7 +24,7 @@ def _increment(client: Client, name: bytes, delta: int) -> bytes:
             raise CommandError("increment or decrement would overflow")
     text = SHARED_INTEGERS[number] if 0 <= number < len(SHARED_INTEGERS) else b"%d" % number
     db.put(name, text)
-    return b":%b\r\n" % text
+    return integer(number)
 
 
 @command(

@@ -177,7 +177,7 @@ def hget(client: Client, args: list[bytes]) -> bytes:
     text = None if value is None else value.fields.get(args[2])
     if text is None:
         return client.resp.null
-    return b"$%d\r\n%b\r\n" % (len(text), text)
+    return bulk(text)
 
 
 @command("hmget", arity=-3, flags="readonly fast", keys=key("RO access"), since="2.0.0", group="hash")

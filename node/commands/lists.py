@@ -63,7 +63,7 @@ def lpush(client: Client, args: list[bytes]) -> bytes:
     else:
         value.extendleft(args[2:], fill)
         db.keyspace.dirty += len(args) - 3
-    return b":%d\r\n" % (len(value.items) + value.hidden)
+    return integer(len(value.items) + value.hidden)
 
 
 @command(
@@ -97,7 +97,7 @@ def rpush(client: Client, args: list[bytes]) -> bytes:
     else:
         value.extend(args[2:], fill)
         db.keyspace.dirty += len(args) - 3
-    return b":%d\r\n" % (len(value.items) + value.hidden)
+    return integer(len(value.items) + value.hidden)
 
 
 @command(
@@ -196,7 +196,7 @@ def lpop(client: Client, args: list[bytes]) -> bytes:
         db.modified(name)
     else:
         db.remove(name)
-    return b"$%d\r\n%b\r\n" % (len(element), element)
+    return bulk(element)
 
 
 @command(
@@ -228,7 +228,7 @@ def rpop(client: Client, args: list[bytes]) -> bytes:
         db.modified(name)
     else:
         db.remove(name)
-    return b"$%d\r\n%b\r\n" % (len(element), element)
+    return bulk(element)
 
 
 def _pop_count(client: Client, args: list[bytes], *, left: bool) -> bytes:

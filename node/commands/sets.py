@@ -227,9 +227,12 @@ def spop(client: Client, args: list[bytes]) -> bytes:
     if type(value) is not Set:
         value = db.opened(name, value, Set)
     member = value.pop(db.keyspace.rng)
-    db.shrunk(name, value)
+    if value.entries:
+        db.modified(name)
+    else:
+        db.remove(name)
     client.propagated = [[b"SREM", name, member]]
-    return b"$%d\r\n%b\r\n" % (len(member), member)
+    return bulk(member)
 
 
 def _pop_count(client: Client, args: list[bytes]) -> bytes:

@@ -12,7 +12,7 @@ from ..client import GUARD_PRIMARY, Client
 from ..command import command, key, keys
 from ..errors import CommandError, WrongTypeError
 from ..parsing import parse_integer
-from ..reply import EMPTY_BULK, ONE, ZERO, integer
+from ..reply import EMPTY_BULK, ONE, ZERO, bulk, integer
 from .expire import expiry_ms
 
 
@@ -34,7 +34,7 @@ def get(client: Client, args: list[bytes]) -> bytes:
     if value is None:
         return client.resp.null
     if type(value) is bytes or type(value) is bytearray:
-        return b"$%d\r\n%b\r\n" % (len(value), value)
+        return bulk(value)
     raise WrongTypeError
 
 
@@ -131,7 +131,7 @@ def mget(client: Client, args: list[bytes]) -> bytes:
     for name in args[1:]:
         value = read(name)
         if type(value) is bytes or type(value) is bytearray:
-            parts.append(b"$%d\r\n%b\r\n" % (len(value), value))
+            parts.append(bulk(value))
         else:
             parts.append(null)
     return b"".join(parts)
@@ -276,7 +276,7 @@ def getrange(client: Client, args: list[bytes]) -> bytes:
     start = max(0, start + length) if start < 0 else start
     end = max(0, end + length) if end < 0 else end
     part = value[start : end + 1]
-    return b"$%d\r\n%b\r\n" % (len(part), part)
+    return bulk(part)
 
 
 @command("substr", arity=4, flags="readonly", keys=key("RO access"), since="1.0.0", group="string")

@@ -180,11 +180,18 @@ static PyObject *call(Run *run, PyObject *command, PyObject *args) {
     return reply != NULL ? reply : raised(run, command, args);
 }
 
-/* Whether a change concerns anybody: the journal's subscribers, parked clients, or what the function propagates. */
+/* Whether a change concerns anybody: the journal's subscribers, or parked clients. If not, then what the function
+   propagates doesn't, either. */
 static bool concerns(const Run *run) {
     PyObject *ready = FIELD(run->keyspace, keyspace, ready);
-    return FIELD(run->journal, journal, active) != Py_False || FIELD(run->client, client, propagated) != Py_None
-        || ready == NULL || !PyDict_CheckExact(ready) || PyDict_GET_SIZE(ready) != 0;
+    if (FIELD(run->journal, journal, active) != Py_False || ready == NULL || !PyDict_CheckExact(ready)
+        || PyDict_GET_SIZE(ready) != 0) {
+        return true;
+    }
+    if (FIELD(run->client, client, propagated) != Py_None) {
+        store(&FIELD(run->client, client, propagated), Py_NewRef(Py_None));
+    }
+    return false;
 }
 
 /* One command; 1 if no other may run now, -1 with an exception. */

@@ -129,7 +129,8 @@ static PyObject *bind(PyObject *module, PyObject *classes) {
     if (originals == NULL || replace_methods(native_database_methods, originals) < 0
         || replace_methods(native_dispatch_methods, originals) < 0
         || replace_methods(native_connection_methods, originals) < 0
-        || replace_methods(native_reactor_methods, originals) < 0) {
+        || replace_methods(native_reactor_methods, originals) < 0
+        || replace_methods(native_table_methods, originals) < 0) {
         Py_XDECREF(originals);
         return NULL;
     }

@@ -31,6 +31,7 @@
 #define KEYSPACE_SLOTS(X) X(dirty) X(hits) X(misses) X(ready)
 #define PARSER_SLOTS(X) X(_buffer) X(_remaining) X(authenticated) X(bulk_max_bytes)
 #define REACTOR_SLOTS(X) X(_handlers) X(_pending) X(_working) X(before_send) X(update_clock)
+#define TABLE_SLOTS(X) X(_depths) X(_mask) X(_partitions) X(_size)
 #define STATS_SLOTS(X) X(net_input_bytes) X(net_output_bytes) X(reads_processed)
 
 #define EACH_CLASS(X) \
@@ -45,7 +46,8 @@
     X(Keyspace, keyspace, KEYSPACE_SLOTS) \
     X(RequestParser, parser, PARSER_SLOTS) \
     X(Reactor, reactor, REACTOR_SLOTS) \
-    X(Stats, stats, STATS_SLOTS)
+    X(Stats, stats, STATS_SLOTS) \
+    X(Table, table, TABLE_SLOTS)
 
 #define DECLARE_OFFSET(name) Py_ssize_t name;
 #define DECLARE_LAYOUT(class_name, name, slots) \
@@ -82,7 +84,7 @@ int native_add(PyObject **slot, long long change);
 /* The Python methods that C calls, as interned names: `name__admit`. */
 #define EACH_NAME(X) \
     X(_admit) X(_before_send) X(_changed) X(_left) X(_raised) X(_read_end) X(_read_failed) X(_received) X(_run) X(_sent) \
-    X(_write_failed) X(fault) X(feed) X(flush) X(on_readable) X(on_writable) X(schedule)
+    X(_write_failed) X(fault) X(feed) X(flush) X(getrandbits) X(on_readable) X(on_writable) X(random) X(schedule)
 #define DECLARE_NAME(name) extern PyObject *name_##name;
 EACH_NAME(DECLARE_NAME)
 
@@ -126,6 +128,7 @@ extern StandIn native_database_methods[];
 extern StandIn native_dispatch_methods[];
 extern StandIn native_connection_methods[];
 extern StandIn native_reactor_methods[];
+extern StandIn native_table_methods[];
 extern PyMethodDef native_encode_functions[];
 extern PyMethodDef native_parse_functions[];
 extern PyMethodDef native_slot_functions[];

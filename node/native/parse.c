@@ -4,6 +4,7 @@
    is not in its canonical form, it stops before that command. The strict parser goes on there, and says what is wrong. */
 
 #include "native.h"
+#include <limits.h>
 #include <string.h>
 
 /* The strict parser reads counts of more digits, without a list of that length made in advance. */
@@ -116,7 +117,44 @@ static PyObject *parse(PyObject *module, PyObject *const *args, Py_ssize_t count
     return result;
 }
 
+#define INT64_MAX_DIGITS 19
+
+/* A canonical 64-bit decimal (Redis: string2ll): no sign but `-`, no leading zero, no `-0`. */
+static bool int64_of(const char *text, Py_ssize_t size, long long *number) {
+    bool is_negative = size > 1 && *text == '-';
+    text += is_negative;
+    size -= is_negative;
+    if (size < 1 || size > INT64_MAX_DIGITS || (*text == '0' && (size > 1 || is_negative))) {
+        return false;
+    }
+    unsigned long long value = 0;
+    for (Py_ssize_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9') {
+            return false;
+        }
+        value = value * 10 + (unsigned long long)(text[i] - '0');
+    }
+    if (value > (unsigned long long)LLONG_MAX + is_negative) {
+        return false;
+    }
+    *number = is_negative ? (long long)(0 - value) : (long long)value;
+    return true;
+}
+
+static PyObject *int64(PyObject *module, PyObject *text) {
+    long long number;
+    bool is_number = PyBytes_CheckExact(text)
+        ? int64_of(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), &number)
+        : PyByteArray_CheckExact(text)
+            && int64_of(PyByteArray_AS_STRING(text), PyByteArray_GET_SIZE(text), &number);
+    if (!is_number) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromLongLong(number);
+}
+
 PyMethodDef native_parse_functions[] = {
+    {"int64", int64, METH_O, "int64(text) -> the canonical 64-bit integer that `text` is, or None."},
     {"parse", (PyCFunction)(void (*)(void))parse, METH_FASTCALL,
      "parse(data, bulk_max_bytes) -> (the commands that are whole from the start on, where the last one ends)."},
     {NULL},
