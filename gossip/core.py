@@ -392,7 +392,7 @@ class ClusterCore:
             return
         node = self.nodes.get(record.id)
         if node is None:
-            if self.membership.is_blacklisted(record.id):
+            if self.membership.is_unwanted(record.id):
                 return
             node = self.add_node(record)
             if len(self.nodes) <= EAGER_ALL_MAX:

@@ -22,6 +22,10 @@ HANDSHAKES_MAX = 1024
 BLACKLIST_MS = 60_000
 """Redis's CLUSTER_BLACKLIST_TTL."""
 BLACKLIST_MAX = 4096
+REMIND_MS = BLACKLIST_MS / 2
+"""Who still speaks of a forgotten node within this time has missed the FORGET and is told again; not later, for then
+bans end here and there, and the node may have been invited again.
+"""
 SYNC_INTERVAL_MS = 400
 MISMATCHES_BEFORE_SYNC = 2
 """Digests differ for moments whenever something changes; a sync is for those that stay different."""
@@ -43,6 +47,7 @@ class Membership:
         self._core = core
         self._handshakes: dict[Address, _Handshake] = {}
         self._blacklist: dict[str, float] = {}
+        self._invited_again: dict[str, float] = {}
         self._mismatches = 0
         self._next_sync_at_ms = core.now_ms
 
@@ -129,7 +134,11 @@ class Membership:
 
     def welcome(self, node_id: str, my_ip: str) -> None:
         """welcome(id, my_ip): an operator introduced that node and this one, which was reached at `my_ip`."""
-        self._blacklist.pop(node_id, None)
+        until_ms = self._blacklist.pop(node_id, None)
+        if until_ms is not None:
+            self._invited_again[node_id] = until_ms
+            while len(self._invited_again) > BLACKLIST_MAX:
+                del self._invited_again[next(iter(self._invited_again))]
         self._learn_my_ip(my_ip)
         self._core.proofs.joined()
 
@@ -156,6 +165,8 @@ class Membership:
             return
         if node is not None and node is core.my_primary():
             return
+        if core.now_ms < self._invited_again.get(node_id, 0.0):
+            return
         self._blacklist_add(node_id)
         raw = bytes.fromhex(node_id)
         core.rumors.tell((int(RumorKind.FORGET), raw), raw, len(core.nodes), origin=False)
@@ -170,11 +181,22 @@ class Membership:
             return False
         return until_ms is not None
 
+    def is_unwanted(self, node_id: str) -> bool:
+        """is_unwanted(id) -> is_blacklisted(id), asked because somebody speaks of it as of a member."""
+        if not self.is_blacklisted(node_id):
+            return False
+        if self._blacklist[node_id] - self._core.now_ms > BLACKLIST_MS - REMIND_MS:
+            raw = bytes.fromhex(node_id)
+            self._core.rumors.tell((int(RumorKind.FORGET), raw), raw, len(self._core.nodes), origin=False)
+        return True
+
     def clear_blacklist(self) -> None:
         self._blacklist.clear()
+        self._invited_again.clear()
 
     def _blacklist_add(self, node_id: str) -> None:
         self._blacklist[node_id] = self._core.now_ms + BLACKLIST_MS
+        self._invited_again.pop(node_id, None)
         while len(self._blacklist) > BLACKLIST_MAX:
             del self._blacklist[next(iter(self._blacklist))]
 
@@ -215,7 +237,7 @@ class Membership:
         for node_id, (version, failed, digest) in known.items():
             node = core.nodes.get(node_id)
             if node is None:
-                if not self.is_blacklisted(node_id):
+                if not self.is_unwanted(node_id):
                     wanted.append(bytes.fromhex(node_id))
             elif digest != node.digest and (version, failed) >= (node.record.version, node.failed):
                 wanted.append(bytes.fromhex(node_id))

@@ -173,7 +173,7 @@ def forget_one(seed: int) -> None:
     """A member is forgotten at one node while datagrams get lost."""
     simulation = Simulation(seed, 6, 1)
     simulation.create()
-    simulation.network.set_faults(Faults(loss=0.3))
+    simulation.network.set_faults(Faults(loss=0.05))
     teller, *others, gone = simulation.nodes
     assert teller.core is not None
     operations.forget(teller.core, gone.id, teller.clock())
@@ -189,15 +189,16 @@ def knows(node: SimNode, other: SimNode) -> bool:
 
 
 def return_late(seed: int) -> None:
-    """A primary is replaced, and comes back with what it claimed before."""
+    """Primaries are replaced, and come back with what they claimed before."""
     simulation = Simulation(seed, 6, 1)
     simulation.create()
-    old = simulation.nodes[0]
-    simulation.crash(old)
-    simulation.run_until(lambda: simulation.report.promotions > 0, 5000, "failed over")
-    settle(simulation)
-    assert old.core is not None
-    assert not old.core.myself.is_primary, "the old primary took its slots back"
+    for replaced, old in enumerate(simulation.nodes[:3], 1):
+        simulation.run(1000)
+        simulation.crash(old)
+        simulation.run_until(lambda: simulation.report.promotions >= replaced, 5000, "failed over")  # noqa: B023
+        settle(simulation)
+        assert old.core is not None
+        assert not old.core.myself.is_primary, "the old primary took its slots back"
 
 
 # Mutations
