@@ -7,6 +7,7 @@ leaves room for several probes before it passes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 PROBE_PERIOD_MAX_MS = 200
 PROBE_PERIOD_MIN_MS = 10
@@ -37,12 +38,12 @@ class ClusterConfig:
     @property
     def probe_period_ms(self) -> float:
         """Each node probes one peer in this time."""
-        return max(PROBE_PERIOD_MIN_MS, min(PROBE_PERIOD_MAX_MS, self.node_timeout_ms / 10))
+        return _probe_period_ms(self.node_timeout_ms)
 
     @property
     def probe_timeout_ms(self) -> float:
         """An answer later than this is asked for again, through others as well."""
-        return self.probe_period_ms / 2
+        return _probe_period_ms(self.node_timeout_ms) / 2
 
     @property
     def report_window_ms(self) -> float:
@@ -66,3 +67,9 @@ class ClusterConfig:
     @property
     def rejoin_delay_ms(self) -> float:
         return max(REJOIN_DELAY_MIN_MS, min(REJOIN_DELAY_MAX_MS, self.node_timeout_ms))
+
+
+@lru_cache(maxsize=16)
+def _probe_period_ms(node_timeout_ms: float) -> float:
+    """Kept, because it is asked for several times with each datagram."""
+    return max(PROBE_PERIOD_MIN_MS, min(PROBE_PERIOD_MAX_MS, node_timeout_ms / 10))

@@ -316,6 +316,7 @@ class Bus:
             self._nursery.start_soon(self._streams.initiate, sync.address)
 
     def _become_primary(self, effect: effects.BecomePrimary) -> None:
+        self._in_step_with = ""
         self.server.replication.promote()
         self.server.migrations.promoted()
         self.router.refresh()

@@ -323,6 +323,7 @@ class SimNode:
         self.data.fork(self.simulation.now_ms)
         if effect.replaces:
             self.simulation.on_promotion(self, effect.replaces)
+        self.in_step_with = ""
         self.refresh()
         self.simulation.relink()
 

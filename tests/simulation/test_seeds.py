@@ -182,3 +182,18 @@ def test_fifty_nodes_agree_on_a_failure_and_its_outcome() -> None:
     outage_ms(simulation, 3000)
     simulation.restart(victim)
     simulation.run_until(simulation.healthy, 10_000, "well again")
+
+
+def test_a_primary_that_returns_to_an_earlier_primary_counts_as_never_in_step_with_it() -> None:
+    simulation = created(4)
+    first = primary(simulation)
+    (second,) = [node for node in simulation.nodes if node.core and node.core.myself.primary_id == first.id]
+    for new in (second, first):
+        assert new.core is not None
+        before = simulation.report.promotions
+        operations.failover(new.core, "", new.clock())
+        new.apply()
+        simulation.run_until(lambda known=before: simulation.report.promotions > known, 1000, "failed over")
+        simulation.run_until(lambda: simulation.fed() and simulation.healthy(), 5000, "well again")
+    assert first.in_step_with == ""
+    assert second.in_step_with == first.id
