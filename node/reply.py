@@ -62,8 +62,20 @@ def bulk_array(values: Sequence[bytes | bytearray]) -> bytes:
     return b"*%d\r\n%b" % (len(values), b"".join([b"$%d\r\n%b\r\n" % (len(v), v) for v in values]))
 
 
+def format_integral(value: float) -> bytes | None:
+    """format_integral(2.0) -> b"2"; None for a number with a fraction, or out of the range of integers."""
+    if value.is_integer() and -INTEGRAL_DOUBLE_MAX <= value <= INTEGRAL_DOUBLE_MAX:
+        return b"%d" % value if value else (b"0" if copysign(1.0, value) > 0 else b"-0")
+    return None
+
+
 if native is not None:
-    integer, bulk, bulk_array = native.integer, native.bulk, native.bulk_array
+    integer, bulk, bulk_array, format_integral = (
+        native.integer,
+        native.bulk,
+        native.bulk_array,
+        native.format_integral,
+    )
 
 
 def format_double(value: float) -> bytes:
@@ -71,9 +83,8 @@ def format_double(value: float) -> bytes:
 
     Redis: d2string for the integral values, fpconv_dtoa's emit_digits for the others.
     """
-    if value.is_integer() and -INTEGRAL_DOUBLE_MAX <= value <= INTEGRAL_DOUBLE_MAX:
-        return b"%d" % value if value else (b"0" if copysign(1.0, value) > 0 else b"-0")
-    return format_shortest(value)
+    text = format_integral(value)
+    return format_shortest(value) if text is None else text
 
 
 def format_shortest(value: float) -> bytes:

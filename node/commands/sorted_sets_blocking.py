@@ -36,7 +36,10 @@ def _take(client: Client, name: bytes, zset: SortedSet, count: int, lowest: bool
 def _take_one(client: Client, name: bytes, zset: SortedSet, lowest: bool) -> tuple[bytes, bytes]:
     """One member and its encoded score, taken out."""
     member, score = zset.pop_lowest() if lowest else zset.pop_highest()
-    client.db.shrunk(name, zset)
+    if zset.scores:
+        client.db.modified(name)
+    else:
+        client.db.remove(name)
     return member, client.resp.double(score)
 
 
@@ -51,7 +54,7 @@ def _pop(client: Client, args: list[bytes], lowest: bool) -> bytes:
         return EMPTY_ARRAY
     if len(args) == 2:
         member, score = _take_one(client, name, zset, lowest)
-        return b"*2\r\n$%d\r\n%b\r\n%b" % (len(member), member, score)
+        return b"*2\r\n" + bulk(member) + score
     return pairs_reply(client, *_take(client, name, zset, count, lowest))
 
 

@@ -1,6 +1,7 @@
 /* Replies: the constructors of node/reply.py that formatting in Python makes dear. */
 
 #include "native.h"
+#include <math.h>
 #include <string.h>
 
 #define NUMBER_MAX_BYTES 24 /* a marker, a 64-bit integer with its sign, and \r\n */
@@ -117,7 +118,27 @@ done:
     return reply;
 }
 
+#define INTEGRAL_DOUBLE_MAX 4611686018427387904.0 /* node/reply.py */
+
+static PyObject *format_integral(PyObject *module, PyObject *number) {
+    double value = PyFloat_AsDouble(number);
+    if (value == -1.0 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (!(value >= -INTEGRAL_DOUBLE_MAX && value <= INTEGRAL_DOUBLE_MAX) || value != (double)(long long)value) {
+        Py_RETURN_NONE;
+    }
+    if (value == 0) {
+        return PyBytes_FromString(signbit(value) ? "-0" : "0");
+    }
+    char text[NUMBER_MAX_BYTES];
+    Py_ssize_t size = put_number(text, ':', (long long)value);
+    return PyBytes_FromStringAndSize(text + 1, size - 3);
+}
+
 PyMethodDef native_encode_functions[] = {
+    {"format_integral", format_integral, METH_O,
+     "format_integral(2.0) -> b\"2\"; None for a number with a fraction, or out of the range of integers."},
     {"integer", integer, METH_O, "integer(7) -> b\":7\\r\\n\"."},
     {"bulk", bulk, METH_O, "bulk(b\"ab\") -> b\"$2\\r\\nab\\r\\n\"."},
     {"bulk_array", bulk_array, METH_O, "bulk_array([b\"a\", b\"b\"]) -> an array of bulk strings; no nulls in it."},

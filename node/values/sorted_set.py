@@ -114,7 +114,8 @@ class SortedSet:
 
     def pop_lowest(self) -> tuple[bytes, float]:
         """pop_lowest() -> (member, score) of rank 0, taken out of a non-empty set. O(1)."""
-        pair = self.index.pop_first()
+        index = self._index
+        pair = (self.index if index is None else index).pop_first()
         del self.scores[pair[0]]
         return pair
 

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pyredis_cluster.client.resp import encode_command
+from pyredis_cluster.node import parser as parser_module
 from pyredis_cluster.node.parser import RequestParser
 
 BULK_MAX_BYTES = 1 << 20
+
+
+@pytest.fixture(autouse=True, params=["c", "python"], scope="module")
+def plane(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test here runs with the compiled parser and with hiredis."""
+    compiled = parser_module.parse_whole
+    if request.param == "c" and compiled is None:
+        pytest.skip("the compiled module isn't there")
+    if request.param == "python":
+        parser_module.parse_whole = None
+    yield
+    parser_module.parse_whole = compiled
+
 
 arguments = st.lists(st.binary(max_size=40), min_size=1, max_size=5)
 pipelines = st.lists(arguments, min_size=1, max_size=6)

@@ -1,0 +1,308 @@
+"""The compiled data plane and the Python one do the same: call by call, and over whole sessions."""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyredis_cluster.bench_inprocess import InProcessNode, in_process_node
+from pyredis_cluster.client.resp import encode_command, encode_commands
+from pyredis_cluster.gossip.slots import key_slot
+from pyredis_cluster.node.clock import Clock
+from pyredis_cluster.node.connection import Connection
+from pyredis_cluster.node.data_plane import native, originals
+from pyredis_cluster.node.dispatch import Dispatcher
+from pyredis_cluster.node.keyspace import Database, Keyspace
+from pyredis_cluster.node.reactor import Reactor
+from pyredis_cluster.node.values.table import Table
+
+pytestmark = pytest.mark.skipif(native is None, reason="the compiled module isn't there")
+
+CLASSES = {each.__name__: each for each in (Connection, Database, Dispatcher, Reactor, Table)}
+LEAK_ROUNDS = 400
+LEAK_MAX_BLOCKS = 100
+
+
+def python_method(name: str) -> Any:
+    """python_method("Database.read") -> the function that C stands in for."""
+    return originals[name]
+
+
+@contextmanager
+def python_plane() -> Iterator[None]:
+    """Inside of it no class has a C method."""
+    compiled = {}
+    for name, function in originals.items():
+        owner, _, method = name.partition(".")
+        compiled[name] = CLASSES[owner].__dict__[method]
+        setattr(CLASSES[owner], method, function)
+    try:
+        yield
+    finally:
+        for name, function in compiled.items():
+            owner, _, method = name.partition(".")
+            setattr(CLASSES[owner], method, function)
+
+
+def test_every_stand_in_has_its_python_method() -> None:
+    assert len(originals) > 10
+    with python_plane():
+        assert type(Database.read) is type(python_method)
+    assert type(Database.read) is not type(python_method)
+
+
+# -- encoding and parsing
+
+
+@given(st.integers(-(1 << 63), (1 << 63) - 1))
+def test_integers_are_written_alike(number: int) -> None:
+    assert native is not None
+    assert native.integer(number) == b":%d\r\n" % number
+
+
+@given(st.lists(st.binary(max_size=20) | st.binary(max_size=20).map(bytearray), max_size=20))
+def test_bulks_are_written_alike(values: list[bytes | bytearray]) -> None:
+    assert native is not None
+    bulks = [b"$%d\r\n%b\r\n" % (len(value), value) for value in values]
+    assert [*map(native.bulk, values)] == bulks
+    assert native.bulk_array(values) == b"*%d\r\n%b" % (len(values), b"".join(bulks))
+
+
+@given(st.floats(allow_nan=False) | st.integers(-(1 << 64), 1 << 64).map(float))
+def test_integral_doubles_are_written_alike(value: float) -> None:
+    assert native is not None
+    whole = value.is_integer() and abs(value) <= float(1 << 62)
+    expected = (b"-0" if str(value) == "-0.0" else b"%d" % value) if whole else None
+    assert native.format_integral(value) == expected
+
+
+@given(
+    st.integers(-(1 << 64), 1 << 64).map(lambda number: b"%d" % number)
+    | st.from_regex(rb"\A[-+ 0]{0,2}[0-9]{0,21}[ a]?\Z")
+)
+def test_integers_are_read_alike(text: bytes) -> None:
+    assert native is not None
+    canonical = re.fullmatch(rb"0|-?[1-9][0-9]*", text) and -(1 << 63) <= int(text) < 1 << 63
+    assert native.int64(text) == native.int64(bytearray(text)) == (int(text) if canonical else None)
+
+
+@given(st.binary(max_size=40) | st.from_regex(rb"\A[a{}]{0,12}\Z"))
+def test_keys_have_the_same_slots(key: bytes) -> None:
+    assert native is not None
+    assert native.key_slot(key) == key_slot(key)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        ("bulk", ("text",)),
+        ("bulk_array", ([b"a", 1],)),
+        ("integer", (b"1",)),
+        ("integer", (1 << 64,)),
+        ("key_slot", (bytearray(b"k"),)),
+        ("parse", (b"*1\r\n",)),
+        ("parse", (bytearray(b"*1\r\n"), 1)),
+        ("bind", ({},)),
+    ],
+)
+def test_what_has_the_wrong_type_is_refused(function: str, arguments: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, OverflowError, RuntimeError)):
+        getattr(native, function)(*arguments)
+
+
+# -- the keyspace and its tables
+
+names = st.integers(0, 40).map(lambda number: b"{k%d}" % (number % 3) + b"%d" % number)
+DATABASE_STEPS = ["read", "find", "modified", "put", "set", "expiry", "watch", "later"]
+database_steps = st.lists(st.tuples(st.sampled_from(DATABASE_STEPS), names), max_size=60)
+
+
+@given(database_steps)
+def test_databases_change_alike(steps: list[tuple[str, bytes]]) -> None:
+    found: list[list[Any]] = []
+    for plane in ("c", "python"):
+        clock = Clock()
+        clock.now_ms = 1000
+        keyspace = Keyspace(1, clock, Random(1))
+        database = keyspace.databases[0]
+        seen: list[Any] = []
+        for number, (step, key) in enumerate(steps):
+            arguments: tuple[Any, ...] = (key, b"%d" % number) if step in ("put", "set") else (key,)
+            if step == "expiry":
+                if database.peek(key) is not None:
+                    database.set_expiry(key, clock.now_ms + 2)
+            elif step == "watch":
+                database.watched[key] = []
+            elif step == "later":
+                clock.now_ms += 1
+            elif plane == "c":
+                seen.append(getattr(database, step)(*arguments))
+            else:
+                seen.append(python_method(f"Database.{step}")(database, *arguments))
+        database._check()
+        seen += [keyspace.dirty, keyspace.hits, keyspace.misses, keyspace.expired_keys, database.size]
+        found.append([*seen, sorted((key, database.peek(key)) for key in [*database.keys()])])
+    assert found[0] == found[1]
+
+
+table_steps = st.lists(st.tuples(st.sampled_from(["set", "swap", "del", "get", "in", "random"]), st.integers(0, 900)))
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 900), table_steps)
+def test_tables_change_alike(size: int, steps: list[tuple[str, int]]) -> None:
+    found: list[list[Any]] = []
+    for plane in ("c", "python"):
+
+        def call(name: str, *arguments: Any, plane: str = plane) -> Any:
+            return (getattr(Table, name) if plane == "c" else python_method(f"Table.{name}"))(*arguments)
+
+        table: Table[int] = Table({b"%d" % number: number for number in range(size)})
+        rng = Random(7)
+        seen: list[Any] = []
+        for step, number in steps:
+            key = b"%d" % number
+            if step == "set":
+                call("__setitem__", table, key, number)
+            elif step == "swap":
+                seen.append(call("swap", table, key, number))
+            elif step == "del" and key in table:
+                call("__delitem__", table, key)
+            elif step == "get":
+                seen.append(call("get", table, key, -1))
+            elif step == "in":
+                seen.append(call("__contains__", table, key))
+            elif step == "random" and len(table):
+                seen.append(call("random_key", table, rng))
+            seen.append(call("__len__", table))
+        table._check()
+        found.append([*seen, sorted(table.items())])
+    assert found[0] == found[1]
+
+
+# -- whole sessions
+
+PARKS = encode_commands([[b"BLPOP", b"l", b"0"], [b"PING"], [b"GET", b"k"]])
+SESSION = [
+    b"PING\r\n",
+    encode_commands([[b"SET", b"k", b"v"], [b"get", b"k"], [b"Get", b"none"], [b"INCR", b"n"], [b"INCR", b"k"]]),
+    encode_commands([[b"nonsense"], [b"GET"], [b"CONFIG", b"NOPE"], [b"LPUSH", b"k", b"a"], [b"SPOP", b"none"]]),
+    encode_commands([[b"MSET", b"{a}1", b"x", b"{a}2", b"y"], [b"MSET", b"{a}1", b"x", b"{b}2", b"y"]]),
+    encode_commands([[b"MULTI"], [b"LPUSH", b"l", b"1", b"2"], [b"NOPE"], [b"EXEC"]]),
+    encode_commands([[b"MULTI"], [b"LPOP", b"l"], [b"EXEC"]]),
+    PARKS,
+    encode_commands([[b"CLIENT", b"REPLY", b"SKIP"], [b"PING"], [b"ECHO", b"on"], [b"HSET", b"h", b"f", b"1"]]),
+    encode_command([b"SET", b"big", b"x" * 100])[:50],
+    encode_command([b"SET", b"big", b"x" * 100])[50:] + encode_command([b"STRLEN", b"big"]) + b"*1\r\n$4\r\nPI",
+    b"NG\r\n" + b"PING\r\nECHO inline\r\n" + encode_command([b"ZADD", b"z", b"1.5", b"m", b"2", b"o"]),
+    encode_commands([[b"ZPOPMIN", b"z"], [b"SADD", b"s", b"1", b"a"], [b"PEXPIRE", b"k", b"1"], [b"HGETALL", b"h"]]),
+    encode_commands([[b"CLUSTER", b"DELSLOTS", b"%d" % key_slot(b"k")], [b"GET", b"k"], [b"GET", b"n"]]),
+    encode_command([b"PING"]) + b"*1\r\n:5\r\n" + encode_command([b"PING"]),
+]
+
+
+def play(node: InProcessNode) -> tuple[bytes, list[Any]]:
+    """play(node) -> all replies to SESSION, and what was counted."""
+    replies = b""
+    server = node.server
+    for data in SESSION:
+        node.socket.sendall(data)
+        node.round()
+        if data is PARKS:
+            assert server.blocking.unblock(node.connection.client, with_error=False)
+        for _ in range(3):
+            node.round()
+    node.socket.setblocking(False)
+    while True:
+        try:
+            more = node.socket.recv(1 << 16)
+        except BlockingIOError:
+            break
+        if not more:
+            break
+        replies += more
+    stats = server.stats
+    counts = [(each.name, each.calls, each.failed, each.rejected) for each in server.dispatcher.table if each.calls]
+    return replies, [
+        counts,
+        server.dispatcher.commands_processed,
+        server.dispatcher.errors,
+        stats.net_input_bytes,
+        stats.net_output_bytes,
+        stats.reads_processed,
+        node.connection.closed,
+        server.keyspace.dirty,
+    ]
+
+
+def reset_statistics(node: InProcessNode) -> None:
+    node.exchange(encode_command([b"CONFIG", b"RESETSTAT"]))
+    node.server.stats.reset()  # C counts a round's bytes at its end
+
+
+def test_a_session_has_the_same_replies_and_counts() -> None:
+    with in_process_node() as node:
+        reset_statistics(node)
+        compiled = play(node)
+    with python_plane(), in_process_node() as node:
+        reset_statistics(node)
+        plain = play(node)
+    assert compiled[0] == plain[0]
+    assert compiled[1] == plain[1]
+    assert compiled[0].count(b"\r\n") > 30
+    assert compiled[0].endswith(b"-ERR Protocol error: expected '$', got ':'\r\n")
+
+
+def test_a_bug_in_a_command_is_answered_by_either_plane(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(client: Any, args: list[bytes]) -> bytes:
+        raise ZeroDivisionError
+
+    for compiled in (True, False):
+        with in_process_node() as node:
+            monkeypatch.setattr(node.server.dispatcher.by_name[b"PING"], "function", broken)
+            if compiled:
+                reply = node.exchange(encode_commands([[b"PING"], [b"ECHO", b"a"]]))
+            else:
+                with python_plane():
+                    reply = node.exchange(encode_commands([[b"PING"], [b"ECHO", b"a"]]))
+            monkeypatch.undo()
+        assert reply == b"-ERR internal error, see the server's log\r\n$1\r\na\r\n"
+
+
+def test_a_reply_that_is_no_bytes_is_a_fault_of_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    with in_process_node() as node:
+        monkeypatch.setattr(node.server.dispatcher.by_name[b"PING"], "function", lambda client, args: 5)
+        node.socket.sendall(encode_command([b"PING"]))
+        node.round()
+        monkeypatch.undo()
+        assert node.connection.closed
+
+
+def test_nothing_is_kept_of_what_was_served() -> None:
+    data = [encode_commands([[b"SET", b"k%d" % at, b"v"], [b"GET", b"k%d" % at], [b"GET", b"none"]]) for at in range(8)]
+    data += [
+        encode_commands([[b"LPUSH", b"l", b"abc"], [b"RPOP", b"l"], [b"HSET", b"h", b"f", b"v"], [b"GET", b"h"]]),
+        encode_commands([[b"SADD", b"s", b"m"], [b"SPOP", b"s"], [b"ZADD", b"z", b"1", b"m"], [b"ZPOPMIN", b"z"]]),
+        encode_commands([[b"INCRBY", b"i", b"100000"], [b"DEL", b"i"], [b"nonsense"], [b"MULTI"], [b"EXEC"]]),
+        encode_command([b"PING"]) + b"ECHO a\r\n",
+    ]
+    with in_process_node() as node:
+
+        def rounds(count: int) -> int:
+            for _ in range(count):
+                for each in data:
+                    node.exchange(each)
+            gc.collect()
+            return sys.getallocatedblocks()
+
+        rounds(20)
+        before = rounds(20)
+        assert rounds(LEAK_ROUNDS) - before < LEAK_MAX_BLOCKS
