@@ -2,8 +2,19 @@
 
 One peer is probed each period; a late answer is asked for through others. A refused datagram (the process is
 gone) is reported at once, silence only after the node timeout, and both only while this node has that
-evidence itself. A node that was itself late (paused, starved) moves its clocks on instead of blaming its
-peers.
+evidence itself: however often one path lies, it is one voter's word. A node that was itself late (paused, starved)
+moves its clocks on instead of blaming its peers.
+
+What Lifeguard (arXiv 1707.00788) adds to SWIM is here in other forms. Its local health multiplier makes a node
+that is slow wait longer for others; here such a node measures by how much it was late and takes exactly that off
+(`shift_clocks`), and when it was away for long it also stops serving until a majority agrees with it (`health`).
+Its suspicion timeout shrinks with independent confirmations; here a suspicion only makes others look for
+themselves, and FAIL takes a majority of them, each with evidence of its own: more confirmations than Lifeguard's,
+but no waiting beyond the node timeout. Its buddy system tells the suspect first; here all that look at the suspect
+ask it directly, and one answer each takes their suspicion back.
+
+Nothing that a datagram or a period causes takes time or traffic in proportion to the number of members; one failure
+costs each member about two dozen datagrams, whatever that number is.
 """
 
 from __future__ import annotations

@@ -214,8 +214,11 @@ def _move_slot(simulation: Simulation, turn: int) -> SimNode:
     slot, _ = next(bitmap.ranges(source.core.myself.owned))
     epoch = operations.reserve_epoch(source.core, source.clock())
     source.apply()
+    simulation.ledger.on_claim(source, target, 1 << slot)
     operations.claim_slots(target.core, 1 << slot, epoch, target.clock())
     target.apply()
+    operations.cede_slots(source.core, 1 << slot, target.id, source.clock())
+    source.apply()
     return target
 
 

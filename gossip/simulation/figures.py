@@ -13,9 +13,11 @@ from typing import Any
 Results = dict[str, Any]
 Sizes = list[Results]
 
-WIDTH, HEIGHT = 940, 430
-PANEL_WIDTH, PANEL_HEIGHT = 370, 290
+WIDTH, HEIGHT = 940, 480
+PANEL_WIDTH, PANEL_HEIGHT = 370, 350
 LEFT, TOP, GAP = 62, 58, 98
+STEEP = 80
+"""A line that climbs by more than this has its name beside it."""
 STYLE = """
   svg { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; }
   .paper { fill: #ffffff; } text { fill: #24292f; } .title { font-size: 14px; font-weight: 600; }
@@ -147,7 +149,10 @@ def _bytes(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a panel: its CSS class, its name, and its points (cluster size, value)."""
+    """One line of a panel: its CSS class, its name, and its points (cluster size, value).
+
+    A thin one is dashed and bears its name above, others below.
+    """
 
     look: str
     name: str
@@ -162,20 +167,25 @@ def plot(results: Results) -> str:
     def line(look: str, name: str, value: Callable[[Results], float], *, thin: bool = False) -> Line:
         return Line(look, name, [(size["nodes"], value(size)) for size in sizes], thin)
 
+    def seconds_of(kind: str, what: str, quantile: str) -> Callable[[Results], float]:
+        return lambda size: float(size[kind][what][quantile]) / 1000
+
     times = [
         line("redis", "Redis: outage, at least", lambda size: float(size["redis"]["outage_s"][0])),
         line("memberlist", "memberlist's rule: p50", lambda size: float(size["memberlist"]["detection_s"][0])),
-        line("freeze", "frozen: outage p99", lambda size: float(size["freeze"]["outage"]["p99"]) / 1000, thin=True),
-        line("freeze", "frozen: first FAIL p50", lambda size: float(size["freeze"]["first"]["p50"]) / 1000),
-        line("kill", "killed: outage p99", lambda size: float(size["kill"]["outage"]["p99"]) / 1000, thin=True),
-        line("kill", "killed: first FAIL p50", lambda size: float(size["kill"]["first"]["p50"]) / 1000),
+        line("freeze", "primary frozen: outage p50, p99", seconds_of("freeze", "outage", "p99"), thin=True),
+        line("freeze", "", seconds_of("freeze", "outage", "p50")),
+        line("moving", "replica killed: all know, p99", seconds_of("kill_replica", "all", "p99"), thin=True),
+        line("moving", "p50", seconds_of("kill_replica", "all", "p50")),
+        line("kill", "primary killed: outage p99", seconds_of("kill", "outage", "p99"), thin=True),
+        line("kill", "p50", seconds_of("kill", "outage", "p50")),
     ]
     octets = [
         line("redis", "Redis, idle", lambda size: float(size["redis"]["bytes_per_s"])),
         line("moving", "10 slots move a second", lambda size: float(size["moving"]["bytes_per_s"]), thin=True),
         line("ours", "idle", lambda size: float(size["idle"]["bytes_per_s"])),
     ]
-    seconds = [(value, f"{value:g} s") for value in (0.1, 0.3, 1, 3, 10, 30)]
+    seconds = [(0.001, "1 ms"), (0.01, "10 ms"), (0.1, "100 ms"), (1.0, "1 s"), (10.0, "10 s"), (30.0, "30 s")]
     amounts = [(10.0**power, _bytes(10**power).replace(".0", "")) for power in range(2, 8)]
     body = _panel(LEFT, "Detection and outage", times, seconds, sizes)
     body += _panel(LEFT + PANEL_WIDTH + GAP, "Bytes that a node sends in a second", octets, amounts, sizes)
@@ -217,6 +227,11 @@ def _panel(
         path = " ".join(f"{across},{down}" for across, down in dots)
         out.append(f'<polyline class="line {line.look}{thin}" points="{path}"/>')
         out.extend(f'<circle class="dot {line.look}" cx="{across}" cy="{down}" r="2.5"/>' for across, down in dots)
-        across, down = dots[len(dots) // 2]
-        out.append(f'<text x="{across}" y="{down - 7}" text-anchor="middle">{line.name}</text>')
+        across, down = dots[(len(dots) - 1) * 4 // 5]
+        anchor = "middle"
+        if abs(dots[-1][1] - dots[0][1]) > STEEP:
+            anchor, across, down = "end", across - 8, down - 2
+        else:
+            down += -7 if line.thin or line.look == "redis" else 16
+        out.append(f'<text x="{across}" y="{down}" text-anchor="{anchor}">{line.name}</text>')
     return "\n".join(out) + "\n"
