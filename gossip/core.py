@@ -433,8 +433,10 @@ class ClusterCore:
     def change_self(self, **fields: Any) -> int:
         """change_self(**fields) -> changed slots: a new version of this node's record, saved and announced."""
         fields.setdefault("version", self.myself.record.version + 1)
-        # Slots that come and go under one epoch survive the process; epochs and roles survive the machine.
-        self.persist(durable="config_epoch" in fields or "primary_id" in fields)
+        given_up = self.myself.record.slots & ~fields.get("slots", self.myself.record.slots)
+        # Slots that come under one epoch survive the process; epochs, roles and what is another's now survive the
+        # machine: it must not serve slots again whose keys have moved on.
+        self.persist(durable="config_epoch" in fields or "primary_id" in fields or given_up != 0)
         before = self.myself.record
         changed = self._replace_record(self.myself, replace(before, **fields))
         self._history.changed(before, self.myself.record)

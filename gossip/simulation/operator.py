@@ -90,6 +90,8 @@ class Operator:
         return True
 
     def _join(self, node: SimNode) -> None:
+        if node not in self._simulation.nodes:
+            return  # it has been replaced in the meantime
         self._joining.append(node)
         self._simulation.restart(node)
 
@@ -99,6 +101,7 @@ class Operator:
         self._forget_gone()
         for node in list(self._resets):
             self._reset(node)
+        self._joining = [node for node in self._joining if node in self._simulation.nodes]
         for node in list(self._joining):
             self._see_in(node)
         self._simulation.at(self._simulation.now_ms + ROUND_MS, self._round)

@@ -322,3 +322,12 @@ def test_a_claim_under_an_epoch_that_is_in_use_is_refused() -> None:
     target = three()
     with pytest.raises(ClusterError, match="is taken"):
         operations.claim_slots(target.core, 1 << 150, 2, NOW)
+
+
+def test_slots_that_another_has_taken_are_given_up_durably() -> None:
+    bench = three()
+    moved = bitmap.range_mask(0, 9)
+    bench.core.merge(record(2, version=2, slots=moved | bitmap.range_mask(100, 199), config_epoch=3))
+    (saved,) = of_type(bench.effects(), Persist)
+    assert saved.durable
+    assert not bench.core.myself.record.slots & moved
