@@ -21,7 +21,7 @@ StandIn native_dispatch_methods[] = {
     {{NULL}},
 };
 
-static long long now_ns(void) {
+long long native_now_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (long long)now.tv_sec * 1000000000 + now.tv_nsec;
@@ -116,7 +116,7 @@ static PyObject *ordinary(Run *run, PyObject *args) {
 
 /* Command.count for the calls since the last one. */
 static int count_calls(Run *run, Py_ssize_t calls) {
-    long long ended_ns = now_ns();
+    long long ended_ns = native_now_ns();
     PyObject *command = run->timed;
     if (native_add(&FIELD(command, command, calls), calls) < 0
         || native_add(&FIELD(command, command, nanoseconds), ended_ns - run->started_ns) < 0) {
@@ -252,7 +252,7 @@ Py_ssize_t native_run(PyObject *dispatcher, PyObject *client, PyObject *commands
         .journal = FIELD(dispatcher, dispatcher, journal),
         .by_name = FIELD(dispatcher, dispatcher, by_name),
         .out = FIELD(client, client, out),
-        .started_ns = now_ns(),
+        .started_ns = native_now_ns(),
     };
     PyObject *served = FIELD(dispatcher, dispatcher, served);
     bool in_cluster = served != Py_None;

@@ -30,7 +30,8 @@
 #define JOURNAL_SLOTS(X) X(active)
 #define KEYSPACE_SLOTS(X) X(dirty) X(hits) X(misses) X(ready)
 #define PARSER_SLOTS(X) X(_buffer) X(_remaining) X(authenticated) X(bulk_max_bytes)
-#define REACTOR_SLOTS(X) X(_handlers) X(_pending) X(_working) X(before_send) X(update_clock)
+#define REACTOR_SLOTS(X) \
+    X(_epoll_fd) X(_handlers) X(_pending) X(_working) X(before_send) X(busy_ns) X(cycles) X(update_clock)
 #define TABLE_SLOTS(X) X(_depths) X(_mask) X(_partitions) X(_size)
 #define STATS_SLOTS(X) X(net_input_bytes) X(net_output_bytes) X(reads_processed)
 
@@ -77,6 +78,9 @@ static inline void store(PyObject **slot, PyObject *value) {
     *slot = value;
     Py_XDECREF(before);
 }
+
+/* time.perf_counter_ns(). */
+long long native_now_ns(void);
 
 /* Add to the int in a slot; -1 with an exception where there is none. */
 int native_add(PyObject **slot, long long change);

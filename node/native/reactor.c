@@ -1,16 +1,23 @@
-/* Reactor._drain and Reactor._flush (node/reactor.py): one round over the ready sockets.
+/* Reactor._round, _drain and _flush (node/reactor.py): one round over the ready sockets.
 
    Connections are read and flushed without a Python call in between; whoever else handles a descriptor is called as
    Python calls it. What one round's connections have in common (what is counted, who has output) is kept in a Round. */
 
 #include "native.h"
+#include <errno.h>
 #include <sys/epoll.h>
+
+/* node/reactor.py: EVENTS_PER_POLL, LINGER_SECONDS. */
+#define EVENTS_PER_POLL ROUND_MAX_READY
+#define LINGER_MS 1
 
 static PyObject *reactor_drain(PyObject *self, PyObject *events);
 static PyObject *reactor_flush(PyObject *self, PyObject *ignored);
+static PyObject *reactor_round(PyObject *self, PyObject *events_max);
 
 StandIn native_reactor_methods[] = {
     {{"_drain", reactor_drain, METH_O, "Stands in for the Python method."}, &reactor_layout.type},
+    {{"_round", reactor_round, METH_O, "Stands in for the Python method."}, &reactor_layout.type},
     {{"_flush", reactor_flush, METH_NOARGS, "Stands in for the Python method."}, &reactor_layout.type},
     {{NULL}},
 };
@@ -38,14 +45,8 @@ static int settle(PyObject *self, PyObject *handler, PyObject *result) {
     return 0;
 }
 
-/* One event (fd, mask). */
-static int ready(PyObject *self, PyObject *handlers, PyObject *event) {
-    if (!PyTuple_CheckExact(event) || PyTuple_GET_SIZE(event) != 2) {
-        PyErr_SetString(PyExc_TypeError, "an event is (fd, mask)");
-        return -1;
-    }
-    PyObject *fd = PyTuple_GET_ITEM(event, 0);
-    long mask = PyLong_AsLong(PyTuple_GET_ITEM(event, 1));
+/* One event. */
+static int ready(PyObject *self, PyObject *handlers, PyObject *fd, long mask) {
     PyObject *handler = PyDict_GetItemWithError(handlers, fd);
     if (handler == NULL || PyErr_Occurred()) {
         return PyErr_Occurred() ? -1 : 0;
@@ -144,20 +145,53 @@ static int count_traffic(const Round *round) {
         ? -1 : 0;
 }
 
-static int drain(PyObject *self, PyObject *events, Round *round) {
+/* What is ready: `list` of (fd, mask), or `count` events where that is NULL. */
+typedef struct {
+    PyObject *list;
+    int count;
+    struct epoll_event at[EVENTS_PER_POLL];
+} Events;
+
+static int ready_in_list(PyObject *self, PyObject *handlers, PyObject *list) {
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        PyObject *event = PyList_GET_ITEM(list, i);
+        if (!PyTuple_CheckExact(event) || PyTuple_GET_SIZE(event) != 2) {
+            PyErr_SetString(PyExc_TypeError, "an event is (fd, mask)");
+            return -1;
+        }
+        long mask = PyLong_AsLong(PyTuple_GET_ITEM(event, 1));
+        if (PyErr_Occurred() || ready(self, handlers, PyTuple_GET_ITEM(event, 0), mask) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int ready_in_events(PyObject *self, PyObject *handlers, const Events *events) {
+    for (int i = 0; i < events->count; i++) {
+        PyObject *fd = PyLong_FromLong(events->at[i].data.fd);
+        int result = fd == NULL ? -1 : ready(self, handlers, fd, (long)events->at[i].events);
+        Py_XDECREF(fd);
+        if (result < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int drain_into(PyObject *self, const Events *events, Round *round) {
     PyObject *handlers = FIELD(self, reactor, _handlers);
     PyObject *update_clock = FIELD(self, reactor, update_clock);
-    if (handlers == NULL || !PyDict_CheckExact(handlers) || update_clock == NULL || !PyList_CheckExact(events)) {
-        PyErr_SetString(PyExc_TypeError, "_drain([(fd, mask), ...])");
+    if (handlers == NULL || !PyDict_CheckExact(handlers) || update_clock == NULL) {
+        PyErr_SetString(PyExc_TypeError, "a reactor that is set up");
         return -1;
     }
     store(&FIELD(self, reactor, _working), Py_NewRef(Py_True));
     PyObject *now = PyObject_CallNoArgs(update_clock);
     Py_XDECREF(now);
-    int result = now == NULL ? -1 : 0;
-    for (Py_ssize_t i = 0; result == 0 && i < PyList_GET_SIZE(events); i++) {
-        result = ready(self, handlers, PyList_GET_ITEM(events, i));
-    }
+    int result = now == NULL ? -1
+        : events->list != NULL ? ready_in_list(self, handlers, events->list)
+        : ready_in_events(self, handlers, events);
     if (result == 0) {
         result = flush_round(self, round);
     }
@@ -168,7 +202,7 @@ static int drain(PyObject *self, PyObject *events, Round *round) {
     return result;
 }
 
-static PyObject *reactor_drain(PyObject *self, PyObject *events) {
+static int drain(PyObject *self, const Events *events) {
     Round round;
     round.reactor = self;
     round.stats = NULL;
@@ -176,14 +210,55 @@ static PyObject *reactor_drain(PyObject *self, PyObject *events) {
     round.count = 0;
     Round *outer = native_round;
     native_round = &round;
-    int result = drain(self, events, &round);
+    int result = drain_into(self, events, &round);
     native_round = outer;
     for (size_t i = 0; i < round.count; i++) {
         Py_DECREF(round.ready[i]);
     }
     Py_XDECREF(round.stats);
-    if (result < 0) {
+    return result;
+}
+
+static PyObject *reactor_drain(PyObject *self, PyObject *list) {
+    if (!PyList_CheckExact(list)) {
+        PyErr_SetString(PyExc_TypeError, "_drain([(fd, mask), ...])");
+        return NULL;
+    }
+    Events events;
+    events.list = list;
+    if (drain(self, &events) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
+}
+
+static PyObject *reactor_round(PyObject *self, PyObject *events_max) {
+    PyObject *fd = FIELD(self, reactor, _epoll_fd);
+    long epoll_fd = fd == NULL ? -1 : PyLong_AsLong(fd);
+    long max = PyLong_AsLong(events_max);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    max = max < EVENTS_PER_POLL ? max : EVENTS_PER_POLL;
+    Events events;
+    events.list = NULL;
+    Py_BEGIN_ALLOW_THREADS
+    events.count = epoll_wait((int)epoll_fd, events.at, (int)max, LINGER_MS);
+    Py_END_ALLOW_THREADS
+    if (events.count < 0 && errno != EINTR) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    if (events.count <= 0) {
+        return PyErr_CheckSignals() < 0 ? NULL : PyLong_FromLong(0);
+    }
+    long long started_ns = native_now_ns();
+    if (drain(self, &events) < 0) {
+        return NULL;
+    }
+    long long took_ns = native_now_ns() - started_ns;
+    if (native_add(&FIELD(self, reactor, cycles), 1) < 0
+        || native_add(&FIELD(self, reactor, busy_ns), took_ns) < 0) {
+        return NULL;
+    }
+    return PyLong_FromLongLong(took_ns);
 }

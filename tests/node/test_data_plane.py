@@ -125,6 +125,7 @@ DATABASE_STEPS = ["read", "find", "modified", "put", "set", "expiry", "watch", "
 database_steps = st.lists(st.tuples(st.sampled_from(DATABASE_STEPS), names), max_size=60)
 
 
+@settings(max_examples=40, deadline=None)
 @given(database_steps)
 def test_databases_change_alike(steps: list[tuple[str, bytes]]) -> None:
     found: list[list[Any]] = []
@@ -156,7 +157,7 @@ def test_databases_change_alike(steps: list[tuple[str, bytes]]) -> None:
 table_steps = st.lists(st.tuples(st.sampled_from(["set", "swap", "del", "get", "in", "random"]), st.integers(0, 900)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 900), table_steps)
 def test_tables_change_alike(size: int, steps: list[tuple[str, int]]) -> None:
     found: list[list[Any]] = []
