@@ -45,8 +45,21 @@ MINUTES ?= 10
 JOBS ?= 2
 FIRST ?= 1
 
-soak: $(BIN)/.installed
-	$(BIN)/python -m pyredis_cluster.gossip.simulation.soak --first $(FIRST) --seeds $(SEEDS) --minutes $(MINUTES) --jobs $(JOBS)
+COMPILED := build/compiled
+
+soak: $(BIN)/.installed $(COMPILED)/.built
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m pyredis_cluster.gossip.simulation.soak \
+		--first $(FIRST) --seeds $(SEEDS) --minutes $(MINUTES) --jobs $(JOBS)
+
+# The same sources compiled by mypyc, which comes with mypy: the same traces in less than half the time.
+$(COMPILED)/.built: $(wildcard gossip/*.py gossip/simulation/*.py)
+	rm -rf $(COMPILED)
+	mkdir -p $(COMPILED)/pyredis_cluster
+	touch $(COMPILED)/pyredis_cluster/__init__.py
+	cp -r gossip $(COMPILED)/pyredis_cluster/
+	cd $(COMPILED) && MYPYC_OPT_LEVEL=3 ../../$(BIN)/mypyc --strict-bytes --ignore-missing-imports \
+		$$(ls pyredis_cluster/gossip/*.py pyredis_cluster/gossip/simulation/*.py | grep -v -e soak.py -e simulate.py) > mypyc.log
+	touch $@
 
 clean:
 	rm -rf build dist $(VENV) *.egg-info node/*.so
