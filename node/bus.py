@@ -225,10 +225,11 @@ class Bus:
 
     def _look_in(self) -> None:
         """Between rounds of clients' work: what would otherwise wait until the reactor lets go."""
-        for sock in self._sockets.sockets:
-            self._drain(sock)
-            if self._sockets.error_seen:
-                self._hear_refusals(sock)
+        if self._sockets.has_arrivals:
+            for sock in self._sockets.sockets:
+                self._drain(sock)
+                if self._sockets.error_seen:
+                    self._hear_refusals(sock)
         if self.now_ms() >= self.core.next_deadline_ms():
             contained("bus", self._tick)
 
