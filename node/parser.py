@@ -85,10 +85,10 @@ class RequestParser:
         """feed(data) -> complete commands, each a non-empty list of bytes. O(len(data))."""
         if self._remaining or self._buffer or not self.authenticated:
             return self._feed_strict(data, may_hand_over=self.authenticated)
+        if parse_whole is not None:
+            whole, end = parse_whole(data, self.bulk_max_bytes)
+            return whole + self._feed_strict(data[end:], may_hand_over=False) if end < len(data) else whole
         if data[0] == _ARRAY_MARK:
-            if parse_whole is not None:
-                whole, end = parse_whole(data, self.bulk_max_bytes)
-                return whole + self._feed_strict(data[end:], may_hand_over=False) if end < len(data) else whole
             if len(data) <= LONE_COMMAND_MAX_BYTES and data.find(b"\n*") < 0:
                 # What splitting gives is the command if its encoding is the chunk: a third of hiredis's time.
                 args = data.split(b"\r\n")[2::2]

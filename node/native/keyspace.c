@@ -86,7 +86,8 @@ static PyObject *key_slot_function(PyObject *module, PyObject *key) {
 /* The dict that the key is, or would be, in; NULL where that is not plain. Borrowed. */
 static PyObject *slot_dict(PyObject *database, PyObject *key) {
     PyObject *slots = FIELD(database, database, slots);
-    if (!PyBytes_CheckExact(key) || slots == NULL || !PyList_CheckExact(slots) || PyList_GET_SIZE(slots) != SLOT_COUNT) {
+    if (!PyBytes_CheckExact(key) || slots == NULL || !PyList_CheckExact(slots)
+        || PyList_GET_SIZE(slots) != SLOT_COUNT) {
         return NULL;
     }
     PyObject *keys = PyList_GET_ITEM(slots, native_key_slot(key));

@@ -1,7 +1,7 @@
-/* The request parser's plain case: whole commands of bulk strings, from a command boundary on.
+/* The request parser's plain case: whole commands of bulk strings, or words in a line, from a command boundary on.
 
    It takes what the strict parser (node/parser.py) would take, and less: where a command is incomplete, or anything
-   is not in its canonical form, it stops before that command. The strict parser goes on there, and says what is wrong. */
+   is not in its canonical form, it stops before that command: the strict parser goes on there, says what is wrong. */
 
 #include "native.h"
 #include <limits.h>
@@ -76,17 +76,57 @@ static PyObject *command(const char **at, const char *end, Py_ssize_t bulk_max, 
     return args;
 }
 
+#define INLINE_MAX_BYTES (64 * 1024) /* node/parser.py */
+
+static inline bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* One line at `*at`: its words, none for a blank line; or NULL where it is not for us, or with an exception. */
+static PyObject *inline_command(const char **at, const char *end) {
+    const char *p = *at;
+    const char *stop = memchr(p, '\n', (size_t)(end - p));
+    if (stop == NULL || stop - p > INLINE_MAX_BYTES || memchr(p, '"', (size_t)(stop - p)) != NULL
+        || memchr(p, '\'', (size_t)(stop - p)) != NULL || memchr(p, 0, (size_t)(stop - p)) != NULL) {
+        return NULL;
+    }
+    PyObject *words = PyList_New(0);
+    while (words != NULL) {
+        while (p < stop && is_space(*p)) {
+            p++;
+        }
+        if (p == stop) {
+            *at = stop + 1;
+            return words;
+        }
+        const char *start = p;
+        while (p < stop && !is_space(*p)) {
+            p++;
+        }
+        PyObject *word = PyBytes_FromStringAndSize(start, p - start);
+        if (word == NULL || PyList_Append(words, word) < 0) {
+            Py_CLEAR(words);
+        }
+        Py_XDECREF(word);
+    }
+    return NULL;
+}
+
 Py_ssize_t native_parse(const char *data, Py_ssize_t size, Py_ssize_t bulk_max, PyObject *commands) {
     const char *at = data;
     const char *end = data + size;
     PyObject *previous = NULL; /* borrowed from `commands` */
     while (at < end) {
-        PyObject *args = command(&at, end, bulk_max, previous);
+        PyObject *args = *at == '*' ? command(&at, end, bulk_max, previous) : inline_command(&at, end);
         if (args == NULL) {
             if (PyErr_Occurred()) {
                 return -1;
             }
             break;
+        }
+        if (PyList_GET_SIZE(args) == 0) {
+            Py_DECREF(args);
+            continue;
         }
         int failed = PyList_Append(commands, args);
         Py_DECREF(args);
