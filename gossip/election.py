@@ -64,6 +64,8 @@ class _Manual:
     ready: bool
     repeat_at_ms: float
     target_offset: int | None = None
+    boot: int = 0
+    """Of the primary's process that holds writes back."""
     stages: dict[str, float] = field(default_factory=dict)
 
 
@@ -329,7 +331,9 @@ class Election:
         core = self._core
         voters = core.voter_ids()
         votes = sum(voter in voters for voter in candidacy.granted)
-        if votes < core.majority() or not self._wants_election():
+        if self._manual is not None:
+            self._tick_manual(self._manual)  # what has just arrived may have ended it
+        if votes < core.majority() or self._candidacy is not candidacy or not self._wants_election():
             return
         epoch, manual = candidacy.epoch, self._manual
         primary = core.my_primary()
@@ -366,6 +370,11 @@ class Election:
                 core.send_to(primary, Kind.MF_CANCEL, (manual.nonce,))
             self._manual = None
             self._abandon()
+        elif manual.target_offset is not None and primary.boot != manual.boot:
+            core.log("notice", "The master was restarted and takes writes again; asking it anew to hold them back.")
+            manual.ready, manual.target_offset = False, None
+            manual.repeat_at_ms = core.now_ms
+            self._abandon()
         elif manual.ready:
             return
         elif manual.target_offset is not None:
@@ -396,7 +405,7 @@ class Election:
         if manual is None or manual.nonce != nonce or sender is not self._core.my_primary():
             return
         if manual.target_offset is None:
-            manual.target_offset = offset
+            manual.target_offset, manual.boot = offset, sender.boot
             manual.stages["paused"] = self._core.now_ms
             self.tick()
 

@@ -19,7 +19,7 @@ import msgpack
 from .errors import Dropped
 from .nodes import COUNTER_MAX, UNPACK_ERRORS
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 DATAGRAM_MAX_BYTES = 1400
 TAG_BYTES = 16
 RUMORS_MAX_BYTES = 1150
