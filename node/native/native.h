@@ -88,7 +88,8 @@ int native_add(PyObject **slot, long long change);
 /* The Python methods that C calls, as interned names: `name__admit`. */
 #define EACH_NAME(X) \
     X(_admit) X(_before_send) X(_changed) X(_left) X(_raised) X(_read_end) X(_read_failed) X(_received) X(_run) \
-    X(_sent) X(_write_failed) X(fault) X(feed) X(flush) X(getrandbits) X(on_readable) X(on_writable) X(random) X(schedule)
+    X(_sent) X(_write_failed) X(fault) X(feed) X(flush) X(getrandbits) X(on_readable) X(on_writable) X(random) \
+    X(schedule)
 #define DECLARE_NAME(name) extern PyObject *name_##name;
 EACH_NAME(DECLARE_NAME)
 
