@@ -332,3 +332,4 @@ class Connection:
         self.reactor.remove(self.fd)
         self.sock.close()
         self.server.forget(self.client)
+        self.client.connection = None  # they refer to each other: nothing else would ever free them

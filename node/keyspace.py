@@ -21,7 +21,7 @@ from .errors import WrongTypeError
 from .expiry import ExpiryIndex
 from .unpacked import Unpacked
 from .values.list import List
-from .values.packed import COLLECTIONS, Packed, packed
+from .values.packed import COLLECTIONS, Packed, kind_of, packed, unpack
 from .values.table import Mapping, Table, random_key, scan_step
 
 Value = Any
@@ -333,9 +333,9 @@ class Database:
 
         For a value of `read` or `find` that is not of the class wanted: a packed one, or one of another type. O(n).
         """
-        if not isinstance(value, Packed) or value.kind is not kind:
+        if type(value) is not Packed or kind_of(value) is not kind:
             raise WrongTypeError
-        collection: Collection = value.unpack()
+        collection: Collection = unpack(value)
         self.slots[key_slot(key)][key] = collection
         self.unpacked.noted[key] = None
         return collection

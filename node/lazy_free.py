@@ -50,7 +50,7 @@ class LazyFree:
 def _is_large(value: Any) -> bool:
     """Whether to take it apart: structure always (it may hold large values), a value of the keyspace by size."""
     kind = type(value)
-    if kind is int or value is None or isinstance(value, bytes):
+    if kind is int or value is None or kind is bytes or kind is str:
         return False
     if kind is dict or kind is list or kind is deque or kind is set:
         return bool(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import sys
 
@@ -18,10 +17,6 @@ from .signals import watch_signals
 from .version import REDIS_VERSION
 
 log = logging.getLogger("pyredis")
-
-GC_THRESHOLDS = (10_000, 5, 1_000_000)
-"""Young objects are looked through as ever; the old ones, which are the data set, practically never: it has no
-cycles, and a full collection over a million values stops the node for 100 ms and more."""
 
 USAGE = """Usage: pyredis-node [redis.conf] [--name value ...] [-]
        pyredis-node --version | --help
@@ -61,8 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         watch_open_files(config)
         server = Server(config)
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        server.garbage.switch_off()
         status = trio.run(_serve, server, strict_exception_groups=True)
     except (ConfigFileError, ListenError, LoadError, OpenFilesError) as error:
         log.warning("%s", error)

@@ -175,7 +175,7 @@ class RequestParser:
                         self.tail_bytes = self.pending_bytes = 0
                         return commands + self.feed(view[position:])
         except ProtocolError as error:
-            self.error = error
+            self.error = error.with_traceback(None)  # whose frames would refer to this parser
         del buffer[:position]
         self.pending_bytes = len(buffer) + self._args_bytes
         return commands

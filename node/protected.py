@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from .client import Client
+from .client import GUARD_CLOSING, Client
 
 
 def is_local(client: Client) -> bool:
     """is_local(client) -> whether it is connected by loopback or unix socket."""
     connection = client.connection
-    if connection is None or connection.closed:
-        return connection is None
+    if connection is None:
+        return not client.guard & GUARD_CLOSING
     if connection.sock.family == socket.AF_UNIX:
         return True
     host = client.peer.rpartition(b":")[0].strip(b"[]").decode("ascii", "replace")

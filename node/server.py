@@ -30,6 +30,7 @@ from .data_plane import NAME, bind
 from .dispatch import Dispatcher
 from .errors import CommandError
 from .expiry import ExpiryIndex
+from .garbage import Garbage
 from .info import Info
 from .internal_errors import contained, supervised
 from .journal import Journal
@@ -143,6 +144,8 @@ class Server:
         config.on_change("bind", lambda: self._rebind("Failed to bind to specified addresses."))
         self.reclaimer = Reclaimer(self)
         self.tasks.append(self.reclaimer.run)
+        self.garbage = Garbage()
+        self.info.contribute("memory", self.garbage.info)
         self.migrate_links = MigrateLinks()
         self.cron.append(lambda: self.migrate_links.drop_idle(self.clock.now_ms))
         self.at_exit.append(self.migrate_links.close)

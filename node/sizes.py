@@ -30,7 +30,7 @@ def value_bytes(value: Any, samples: int) -> int:
     A packed collection is one object, as a string is.
     """
     size = getsizeof(value)
-    if isinstance(value, (bytes, bytearray)):
+    if isinstance(value, (bytes, bytearray, str)):
         return size
     if type(value) is List:
         return size + getsizeof(value.items) + _elements(((entry,) for entry in value.items), len(value.items), samples)

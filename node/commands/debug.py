@@ -230,6 +230,12 @@ def _replicate(client: Client, args: list[bytes]) -> bytes:
     return OK
 
 
+@_subcommand("COLLECT-GARBAGE", 2)
+def _collect_garbage(client: Client, args: list[bytes]) -> bytes:
+    """Look for objects that only refer to each other, and return how many were found; the node stops meanwhile."""
+    return integer(client.server.garbage.collect())
+
+
 @_subcommand("CHANGE-REPL-ID", 2)
 def _change_repl_id(client: Client, args: list[bytes]) -> bytes:
     """Take a new replication ID; replicas need a full synchronization then."""

@@ -14,9 +14,9 @@ from ..keyspace import Value
 from ..reply import format_double
 from ..values import hash as hash_values
 from ..values import list as list_values
-from ..values import packed as packed_values
 from ..values import set as set_values
 from ..values import sorted_set as sorted_set_values
+from ..values.packed import Packed, unpack
 from . import intset, listpack, rdb
 from .crc64 import crc64
 from .errors import RdbFormatError
@@ -105,6 +105,11 @@ def _nodes(value: list_values.List, sizes: list[int]) -> Iterator[bytes]:
         yield container + rdb.encode_string(listpack.encode(islice(elements, size)))
 
 
+def encoded(value: Value) -> Encoded:
+    """encoded(value) -> its type in the RDB format, and its bytes in pieces."""
+    return ENCODERS[type(value)](value)
+
+
 ENCODERS: Final[dict[type, Callable[[Any], Encoded]]] = {
     bytes: _encode_text,
     bytearray: _encode_text,
@@ -112,18 +117,13 @@ ENCODERS: Final[dict[type, Callable[[Any], Encoded]]] = {
     list_values.List: _encode_list,
     set_values.Set: _encode_set,
     sorted_set_values.SortedSet: _encode_sorted_set,
-    packed_values.PackedHash: lambda value: _encode_hash(value.unpack()),
-    packed_values.PackedList: lambda value: _encode_list(value.unpack()),
-    packed_values.PackedQuicklist: lambda value: _encode_list(value.unpack()),
-    packed_values.PackedSet: lambda value: _encode_set(value.unpack()),
-    packed_values.PackedIntset: lambda value: _encode_set(value.unpack()),
-    packed_values.PackedSortedSet: lambda value: _encode_sorted_set(value.unpack()),
+    Packed: lambda value: encoded(unpack(value)),
 }
 
 
 def dump_value(value: Value) -> bytes:
     """dump_value(value) -> a DUMP payload: type, value, u16 RDB version, u64 CRC64 of all before. O(n)."""
-    value_type, pieces = ENCODERS[type(value)](value)
+    value_type, pieces = encoded(value)
     return seal(b"%c%b" % (value_type, b"".join(pieces)))
 
 

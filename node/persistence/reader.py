@@ -44,7 +44,7 @@ class SnapshotReader:
         self._limits = limits
         self._database_count = database_count
         self._verify_checksum = verify_checksum
-        self._state: Callable[[list[Entry]], None] = self._read_header
+        self._state: Callable[[SnapshotReader, list[Entry]], None] = SnapshotReader._read_header
         self._buffer = b""
         self._position = 0
         self._base = 0
@@ -82,7 +82,7 @@ class SnapshotReader:
         self._join()
         try:
             while not self.finished:
-                self._state(entries)
+                self._state(self, entries)
         except rdb.Short as short:
             self._needed = max(short.needed - self._position, 1)
             self._check_sum_to(self._position)
@@ -122,7 +122,7 @@ class SnapshotReader:
             raise RdbFormatError(f"can't handle RDB format version {version.decode('ascii', 'replace')}")
         self.version = int(version)
         self._position = HEADER_BYTES
-        self._state = self._read_entries
+        self._state = SnapshotReader._read_entries
 
     def _read_entries(self, entries: list[Entry]) -> None:
         """Keys with their values, and opcodes between them, up to the end or the next large collection."""
@@ -139,7 +139,7 @@ class SnapshotReader:
             value_type = buffer[position]
             if value_type >= rdb.OPCODE_FUNCTION2:
                 self._read_opcode(value_type, position + 1)
-                if self._state != self._read_entries:
+                if self._state is not SnapshotReader._read_entries:
                     return
                 position = self._position
                 database = self._database
@@ -165,7 +165,7 @@ class SnapshotReader:
                     self._position = position
                     self._key = key
                     self._collection = value
-                    self._state = self._read_collection
+                    self._state = SnapshotReader._read_collection
                     return
                 self._add(entries, key, value)
             if expiry_ms is not None:
@@ -191,7 +191,7 @@ class SnapshotReader:
             raise RdbFormatError(error.reason, self._position) from None
         self._add(entries, self._key, value)
         self._collection = None
-        self._state = self._read_entries
+        self._state = SnapshotReader._read_entries
 
     def _read_opcode(self, opcode: int, position: int) -> None:
         """One opcode whose operands begin at `position`; `_position` moves once it is whole."""
@@ -214,7 +214,8 @@ class SnapshotReader:
             _, position = rdb.read_length(buffer, position)
             _, position = rdb.read_length(buffer, position)
         elif opcode == rdb.OPCODE_EOF:
-            self._state = self._read_checksum if self.version >= rdb.VERSION_WITH_CHECKSUM else self._finish
+            has_checksum = self.version >= rdb.VERSION_WITH_CHECKSUM
+            self._state = SnapshotReader._read_checksum if has_checksum else SnapshotReader._finish
         else:
             position = self._read_metadata(opcode, position)
         self._position = position

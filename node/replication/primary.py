@@ -192,6 +192,7 @@ class PrimarySide:
         link = self.links.pop(client, None)
         if link is None:
             return
+        client.replica = None  # they refer to each other
         log.info("Connection with replica %s lost.", link.name)
         if self.full_sync is not None and link in self.full_sync.links:
             self.full_sync.forget(link)

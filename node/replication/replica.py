@@ -82,7 +82,7 @@ class PrimaryLink:
         self.client.peer = f"{host}:{port}".encode()
         self.last_io_ms = server.clock.now_ms
         self.transfer: Transfer | None = None
-        self._stream = Stream(server, self)
+        self._stream = Stream(server, self.client)
         self._parser = RequestParser(STREAM_BULK_MAX_BYTES)
         self._sock: socket.socket | None = None
         self._out = bytearray()

@@ -15,8 +15,8 @@ from ..errors import CommandError
 from ..keyspace import ExpiryPolicy
 
 if TYPE_CHECKING:
+    from ..client import Client
     from ..server import Server
-    from .replica import PrimaryLink
 
 log = logging.getLogger("pyredis")
 
@@ -33,9 +33,9 @@ class StreamError(Exception):
 class Stream:
     """apply(commands) in order. `ack_wanted` is set when the primary asked for an acknowledgement."""
 
-    def __init__(self, server: Server, link: PrimaryLink) -> None:
+    def __init__(self, server: Server, client: Client) -> None:
         self._server = server
-        self._link = link
+        self._client = client
         self._open: list[list[bytes]] | None = None
         """The commands since MULTI."""
         self.held_bytes = 0
@@ -90,7 +90,7 @@ class Stream:
         except CommandError as error:
             self._diverged(error.encode(), "<unknown>")
             return
-        client = self._link.client
+        client = self._client
         client.command = command
         reply = server.dispatcher.execute(client, command, args)
         client.propagated = None

@@ -40,9 +40,10 @@ class Transfer:
         """Whether the payload has begun."""
         self.started_ms = server.clock.now_ms
         self.keys_loaded = 0
-        self.staging = Keyspace(len(server.keyspace.databases), server.clock, server.rng)
+        self._database_count = len(server.keyspace.databases)
+        self.staging = Keyspace(self._database_count, server.clock, server.rng)
         self.staging.free_later = server.keyspace.free_later
-        self._reader = SnapshotReader(server.config, len(server.keyspace.databases))
+        self._reader = SnapshotReader(server.config, self._database_count)
         self._header = b""
         self._marker = b""
         self._trailer = b""
@@ -52,7 +53,7 @@ class Transfer:
         """The database that the primary's stream has selected at the snapshot's offset (AUX repl-stream-db)."""
         text = self._reader.aux.get(b"repl-stream-db", b"0")
         index = int(text) if text.isdigit() and len(text) <= DATABASE_DIGITS_MAX else 0
-        return index if index < len(self.staging.databases) else 0
+        return index if index < self._database_count else 0
 
     def feed(self, data: bytes) -> bytes | None:
         """feed(data) -> None while the payload goes on, else the bytes after it. Raises TransferError."""
@@ -130,3 +131,4 @@ class Transfer:
     def drop(self) -> None:
         """drop(): what stands in `staging`, half a snapshot or the data that one replaced, is freed in small steps."""
         self.staging.flush(lazily=True)
+        self.staging.databases.clear()  # they refer to their keyspace

@@ -1,7 +1,7 @@
 """What holds for values of every type: its Redis name, its encoding's name, a copy.
 
 Law: a string is `bytes`, or `bytearray` after a change in place; every other type is a class of its own with
-`type_name`, `encoding` and `copy()`.
+`type_name`, `encoding` and `copy()`, or stands packed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..parsing import INT64_MAX_CHARS, integer_or_none
+from .packed import Packed, encoding_of, type_name_of
 
 EMBEDDED_STRING_MAX_BYTES = 44
 """Redis: OBJ_ENCODING_EMBSTR_SIZE_LIMIT."""
@@ -24,6 +25,8 @@ def type_name(value: Any) -> bytes:
     """type_name(value) -> what TYPE answers: b"string", b"list", ..."""
     if type(value) is bytes or type(value) is bytearray:
         return b"string"
+    if type(value) is Packed:
+        return type_name_of(value)
     name: bytes = value.type_name
     return name
 
@@ -36,6 +39,8 @@ def encoding(value: Any) -> bytes:
         return b"embstr" if len(value) <= EMBEDDED_STRING_MAX_BYTES else b"raw"
     if type(value) is bytearray:
         return b"raw"
+    if type(value) is Packed:
+        return encoding_of(value)
     name: bytes = value.encoding
     return name
 
@@ -48,7 +53,7 @@ def references(value: Any) -> int:
 
 
 def copied(value: Any) -> Any:
-    """copied(value) -> an independent value; strings that never change in place are shared. O(n)."""
-    if type(value) is bytes:
+    """copied(value) -> an independent value; what never changes in place is shared. O(n)."""
+    if type(value) is bytes or type(value) is Packed:
         return value
     return value.copy()

@@ -21,6 +21,7 @@ from .list_blocks import (
     Entries,
     between,
     count_hidden,
+    elements_in,
     elements_of,
     find,
     locate,
@@ -142,12 +143,12 @@ class List:
 
     def pop(self, fill: int) -> bytes:
         """pop(fill) -> the tail, taken out; IndexError if the list is empty. O(1)."""
-        element = self.items.pop()
+        element: bytes = self.items.pop()
         length = len(element)
         if length < 64:
             self.size_bytes -= length + 2
         else:
-            if type(element) is Block:
+            if isinstance(element, Block):
                 element = self._open_end(element, left=False)
                 length = len(element)
             self.size_bytes -= length + 2 if length < 64 else length + 4
@@ -157,12 +158,12 @@ class List:
 
     def popleft(self, fill: int) -> bytes:
         """popleft(fill) -> the head, taken out; IndexError if the list is empty. O(1)."""
-        element = self.items.popleft()
+        element: bytes = self.items.popleft()
         length = len(element)
         if length < 64:
             self.size_bytes -= length + 2
         else:
-            if type(element) is Block:
+            if isinstance(element, Block):
                 element = self._open_end(element, left=True)
                 length = len(element)
             self.size_bytes -= length + 2 if length < 64 else length + 4
@@ -229,7 +230,7 @@ class List:
 
     def _open_end(self, block: Block, *, left: bool) -> bytes:
         """A block came to an end of the list -> its outermost element; the others stand there now."""
-        elements = block.elements()
+        elements = elements_in(block)
         self.hidden -= BLOCK_ELEMENTS - 1
         if left:
             self.items.extendleft(elements[:0:-1])
@@ -276,10 +277,11 @@ class List:
     def __getitem__(self, index: int) -> bytes:
         """list[index]: IndexError if out of range. O(1) near the ends, else O(n) in steps of 64."""
         if not self.hidden:
-            return self.items[index]
+            found: bytes = self.items[index]
+            return found
         position, offset = locate(self.items, len(self), index)
         entry = self.items[position]
-        return entry.elements()[offset] if type(entry) is Block else entry
+        return elements_in(entry)[offset] if isinstance(entry, Block) else entry
 
     def replace(self, index: int, element: bytes, fill: int) -> None:
         """replace(index, element, fill): LSET. IndexError if out of range, the encoding may have changed."""

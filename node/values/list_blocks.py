@@ -1,6 +1,6 @@
-"""Blocks: what the inside of a long list is held in, one compact bytes object for each BLOCK_ELEMENTS elements.
+"""Blocks: what the inside of a long list is held in, one compact object for each BLOCK_ELEMENTS elements.
 
-Laws: a block never changes; it is at least BLOCK_ELEMENTS bytes long, so that who takes a short entry off a list
+Laws: a block never changes; it is at least BLOCK_ELEMENTS long, so that who takes a short entry off a list
 knows that it is an element. The ends of a list stand in no blocks: pushing and popping there is what lists are for.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from typing import Final
+from typing import Any, Final
 
 from msgpack import Packer, unpackb
 
@@ -26,31 +26,31 @@ PACKED_AT_ONCE_MAX: Final = 4096
 RUN_ELEMENTS: Final = 1024
 """In a list that is in use blocks are made when there are so many elements for them: the end is taken off meanwhile."""
 
-Entries = deque[bytes]
-"""Elements and blocks."""
-
 _pack: Final[Callable[[object], bytes]] = Packer(use_bin_type=False).pack
 
 
-class Block(bytes):
-    """The msgpack of BLOCK_ELEMENTS elements."""
+Block = str
+"""The msgpack of BLOCK_ELEMENTS elements as Latin-1. (Objects of a class of ours are work for the collector.)"""
 
-    __slots__ = ()
-
-    def elements(self) -> list[bytes]:
-        """elements() -> the elements, in order."""
-        found: list[bytes] = unpackb(self, raw=True)
-        return found
+Entry = Any
+"""bytes | Block: an element, or a block of them."""
+Entries = deque[Entry]
 
 
-def elements_of(entry: bytes) -> Iterable[bytes]:
+def elements_in(block: Block) -> list[bytes]:
+    """elements_in(block) -> its elements, in order."""
+    found: list[bytes] = unpackb(block.encode("latin-1"), raw=True)
+    return found
+
+
+def elements_of(entry: Entry) -> Iterable[bytes]:
     """elements_of(entry) -> the elements that an entry stands for."""
-    return entry.elements() if type(entry) is Block else (entry,)
+    return elements_in(entry) if isinstance(entry, Block) else (entry,)
 
 
-def reversed_elements_of(entry: bytes) -> Iterable[bytes]:
+def reversed_elements_of(entry: Entry) -> Iterable[bytes]:
     """reversed_elements_of(entry) -> the elements that an entry stands for, the last one first."""
-    return reversed(entry.elements()) if type(entry) is Block else (entry,)
+    return reversed(elements_in(entry)) if isinstance(entry, Block) else (entry,)
 
 
 def pack_behind_end(entries: Entries, at_least: int, *, left: bool) -> tuple[int, bool]:
@@ -72,13 +72,13 @@ def pack_behind_end(entries: Entries, at_least: int, *, left: bool) -> tuple[int
         push(reversed(run[inner:]))
         del run[inner:]
         more = False
-    made: list[bytes] = []
+    made: list[Entry] = []
     outer = len(run) % BLOCK_ELEMENTS
     for stop in range(len(run), outer, -BLOCK_ELEMENTS):
         elements = run[stop - BLOCK_ELEMENTS : stop]
         if not left:
             elements.reverse()
-        block = Block(_pack(elements))
+        block = _pack(elements).decode("latin-1")
         if len(block) > BLOCK_MAX_BYTES:
             outer = stop
             break
@@ -116,12 +116,13 @@ def locate(entries: Entries, length: int, index: int) -> tuple[int, int]:
 
 def find(entries: Entries, element: bytes) -> tuple[int, int]:
     """find(entries, element) -> (position of the entry, offset in it) of the first equal one. ValueError. O(n)."""
+    text = element.decode("latin-1")
     for position, entry in enumerate(entries):
-        if type(entry) is not Block:
+        if not isinstance(entry, Block):
             if entry == element:
                 return position, 0
         # A block's bytes hold those of its elements: few others are unpacked.
-        elif entry.find(element) >= 0 and element in (elements := entry.elements()):
+        elif text in entry and element in (elements := elements_in(entry)):
             return position, elements.index(element)
     raise ValueError(element)
 
@@ -130,7 +131,7 @@ def between(entries: Entries, position: int, offset: int, count: int) -> list[by
     """between(entries, position, offset, count) -> so many elements from that one on. O(n)."""
     if position > len(entries) // 2:
         # Walked from the right end and turned round: an islice would walk all that stands before.
-        rest: Iterator[bytes] = reversed([*islice(reversed(entries), len(entries) - position)])
+        rest: Iterator[Entry] = reversed([*islice(reversed(entries), len(entries) - position)])
     else:
         rest = islice(entries, position, None)
     stop = offset + count
@@ -141,15 +142,16 @@ def without(entries: Entries, element: bytes, count: int) -> Entries:
     """without(entries, element, 2) -> entries without the first equal ones: the last if < 0, all if 0. O(n)."""
     left = abs(count) or len(entries) * BLOCK_ELEMENTS
     backward = count < 0
-    kept: list[bytes] = []
+    text = element.decode("latin-1")
+    kept: list[Entry] = []
     for entry in reversed(entries) if backward else entries:
-        if type(entry) is not Block:
+        if not isinstance(entry, Block):
             if left and entry == element:
                 left -= 1
             else:
                 kept.append(entry)
             continue
-        equal = min(left, entry.elements().count(element)) if left and entry.find(element) >= 0 else 0
+        equal = min(left, elements_in(entry).count(element)) if left and text in entry else 0
         if not equal:
             kept.append(entry)
             continue

@@ -1,14 +1,16 @@
-"""Small collections at rest: one compact bytes object each, in place of hundreds of objects.
+"""Small collections at rest: one compact object each, in place of dozens.
 
-Laws: a packed collection never changes; `unpack()` gives a new collection with the same elements in the same order
-and the same encoding, and changes nothing. Only what Redis would hold in a single listpack or intset is packed, and
-lists of no more elements than that may have: unpacking takes about a microsecond for ten elements.
+Laws: a packed collection never changes; unpacking it gives a new collection with the same elements in the same order
+and the same encoding. Only what Redis would hold in a single listpack or intset is packed, and lists that aren't
+long: unpacking takes about a microsecond for ten elements. It is a `str` of Latin-1, which nothing else in the
+keyspace is: a character for the form, and the msgpack of the elements. A class of our own, even one of bytes, would
+be looked at by the garbage collector, a million times for a million keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import Any, Final, NamedTuple
 
 from msgpack import Packer, unpackb
 
@@ -21,6 +23,8 @@ from .list import List
 from .set import Set
 from .sorted_set import SortedSet
 
+Packed = str
+
 PACKED_MAX_ELEMENTS: Final = 4096
 """A collection of more elements stays as it is: to unpack so many takes 0.1 ms."""
 
@@ -30,150 +34,107 @@ PACKED_MAX_LIST_BYTES: Final = 1 << 17
 _pack: Final[Callable[[object], bytes]] = Packer(use_bin_type=False).pack
 
 
-class Packed(bytes):
-    """A packed collection: the msgpack of what it holds. `kind` is the collection's class; its names are the same."""
-
-    __slots__ = ()
-
-    kind: ClassVar[type]
-    type_name: ClassVar[bytes]
-    encoding: ClassVar[bytes]
-
-    def unpack(self) -> Any:
-        """unpack() -> a new collection of that kind. O(n)."""
-        raise NotImplementedError
-
-    def copy(self) -> Packed:
-        """copy() -> itself: it never changes."""
-        return self
+class _Form(NamedTuple):
+    kind: type
+    type_name: bytes
+    encoding: bytes
+    unpack: Callable[[bytes], Any]
 
 
-class PackedHash(Packed):
-    """A hash of Redis's encoding listpack."""
-
-    __slots__ = ()
-
-    kind = Hash
-    type_name = Hash.type_name
-    encoding = hash_values.LISTPACK
-
-    def unpack(self) -> Hash:
-        """unpack() -> the hash. O(n)."""
-        made = Hash.__new__(Hash)
-        made.fields = unpackb(self, raw=True, strict_map_key=False)
-        made.encoding = hash_values.LISTPACK
-        return made
+def _hash(data: bytes) -> Hash:
+    made = Hash.__new__(Hash)
+    made.fields = unpackb(data, raw=True, strict_map_key=False)
+    made.encoding = hash_values.LISTPACK
+    return made
 
 
-class PackedSet(Packed):
-    """A set of Redis's encoding listpack."""
-
-    __slots__ = ()
-
-    kind = Set
-    type_name = Set.type_name
-    encoding = set_values.LISTPACK
-
-    def unpack(self) -> Set:
-        """unpack() -> the set. O(n)."""
-        made = Set.__new__(Set)
-        made.entries = dict.fromkeys(unpackb(self, raw=True))
-        made.encoding = self.encoding
-        return made
+def _set(data: bytes, encoding: bytes) -> Set:
+    made = Set.__new__(Set)
+    made.entries = dict.fromkeys(unpackb(data, raw=True))
+    made.encoding = encoding
+    return made
 
 
-class PackedIntset(PackedSet):
-    """A set of Redis's encoding intset."""
-
-    __slots__ = ()
-
-    encoding = set_values.INTSET
+def _sorted_set(data: bytes) -> SortedSet:
+    return SortedSet.unordered(unpackb(data, raw=True, strict_map_key=False))
 
 
-class PackedSortedSet(Packed):
-    """A sorted set of Redis's encoding listpack; its order is built anew when it is asked for."""
-
-    __slots__ = ()
-
-    kind = SortedSet
-    type_name = SortedSet.type_name
-    encoding = sorted_set_values.LISTPACK
-
-    def unpack(self) -> SortedSet:
-        """unpack() -> the sorted set. O(n)."""
-        return SortedSet.unordered(unpackb(self, raw=True, strict_map_key=False))
+def _list(data: bytes, encoding: bytes) -> List:
+    elements = unpackb(data, raw=True)
+    size_bytes = elements.pop()
+    return List.small(elements, size_bytes, encoding)
 
 
-class PackedList(Packed):
-    """A list of Redis's encoding listpack."""
-
-    __slots__ = ()
-
-    kind = List
-    type_name = List.type_name
-    encoding = list_values.LISTPACK
-
-    def unpack(self) -> List:
-        """unpack() -> the list. O(n)."""
-        elements = unpackb(self, raw=True)
-        size_bytes = elements.pop()
-        return List.small(elements, size_bytes, self.encoding)
-
-
-class PackedQuicklist(PackedList):
-    """A list of Redis's encoding quicklist that is not long."""
-
-    __slots__ = ()
-
-    encoding = list_values.QUICKLIST
-
-
-def _packed_hash(value: Hash) -> Packed | None:
-    return PackedHash(_pack(value.fields)) if value.encoding is hash_values.LISTPACK else None
-
-
-def _packed_set(value: Set) -> Packed | None:
-    if value.encoding is set_values.HASHTABLE:
-        return None
-    return (PackedIntset if value.encoding is set_values.INTSET else PackedSet)(_pack([*value.entries]))
-
-
-def _packed_sorted_set(value: SortedSet) -> Packed | None:
-    return PackedSortedSet(_pack(value.scores)) if value.encoding is sorted_set_values.LISTPACK else None
-
-
-def _packed_list(value: List) -> Packed | None:
-    if value.size_bytes > PACKED_MAX_LIST_BYTES:
-        return None
-    made = PackedList if value.encoding is list_values.LISTPACK else PackedQuicklist
-    return made(_pack([*value, value.size_bytes]))
-
-
-_PACKED_BY: Final[dict[type, Callable[[Any], Packed | None]]] = {
-    Hash: _packed_hash,
-    Set: _packed_set,
-    SortedSet: _packed_sorted_set,
-    List: _packed_list,
+_HASH, _SET, _INTSET, _SORTED_SET, _LIST, _QUICKLIST = "hsizlq"
+_FORMS: Final[dict[str, _Form]] = {
+    _HASH: _Form(Hash, Hash.type_name, hash_values.LISTPACK, _hash),
+    _SET: _Form(Set, Set.type_name, set_values.LISTPACK, lambda data: _set(data, set_values.LISTPACK)),
+    _INTSET: _Form(Set, Set.type_name, set_values.INTSET, lambda data: _set(data, set_values.INTSET)),
+    _SORTED_SET: _Form(SortedSet, SortedSet.type_name, sorted_set_values.LISTPACK, _sorted_set),
+    _LIST: _Form(List, List.type_name, list_values.LISTPACK, lambda data: _list(data, list_values.LISTPACK)),
+    _QUICKLIST: _Form(List, List.type_name, list_values.QUICKLIST, lambda data: _list(data, list_values.QUICKLIST)),
 }
 
-COLLECTIONS: Final = frozenset(_PACKED_BY)
+
+def _of_hash(value: Hash) -> tuple[str, object] | None:
+    return (_HASH, value.fields) if value.encoding is hash_values.LISTPACK else None
+
+
+def _of_set(value: Set) -> tuple[str, object] | None:
+    if value.encoding is set_values.HASHTABLE:
+        return None
+    return _INTSET if value.encoding is set_values.INTSET else _SET, [*value.entries]
+
+
+def _of_sorted_set(value: SortedSet) -> tuple[str, object] | None:
+    return (_SORTED_SET, value.scores) if value.encoding is sorted_set_values.LISTPACK else None
+
+
+def _of_list(value: List) -> tuple[str, object] | None:
+    if value.size_bytes > PACKED_MAX_LIST_BYTES:
+        return None
+    return _LIST if value.encoding is list_values.LISTPACK else _QUICKLIST, [*value, value.size_bytes]
+
+
+_CONTENT: Final[dict[type, Callable[[Any], tuple[str, object] | None]]] = {
+    Hash: _of_hash,
+    Set: _of_set,
+    SortedSet: _of_sorted_set,
+    List: _of_list,
+}
+COLLECTIONS: Final = frozenset(_CONTENT)
 """The classes of collections that aren't packed."""
 
 
 def packed(value: Any) -> Any:
-    """packed(value) -> the collection as one `Packed` object if it is small, else the value itself. O(n), n bounded."""
-    by = _PACKED_BY.get(type(value))
-    if by is None or not 0 < len(value) <= PACKED_MAX_ELEMENTS:
+    """packed(value) -> the collection as one object if it is small, else the value itself. O(n), n bounded."""
+    content = _CONTENT.get(type(value))
+    if content is None or not 0 < len(value) <= PACKED_MAX_ELEMENTS or (found := content(value)) is None:
         return value
-    made = by(value)
-    return value if made is None else made
+    form, elements = found
+    return form + _pack(elements).decode("latin-1")
+
+
+def unpack(value: Packed) -> Any:
+    """unpack(value) -> a new collection with those elements. O(n)."""
+    return _FORMS[value[0]].unpack(value[1:].encode("latin-1"))
 
 
 def unpacked(value: Any) -> Any:
     """unpacked(value) -> the value, a packed one as a new collection that the keyspace doesn't hold; to read only."""
-    return value.unpack() if isinstance(value, Packed) else value
+    return unpack(value) if type(value) is Packed else value
 
 
 def kind_of(value: Any) -> type:
     """kind_of(value) -> Hash, List, Set, SortedSet, bytes or bytearray, whether it is packed or not."""
-    return value.kind if isinstance(value, Packed) else type(value)
+    return _FORMS[value[0]].kind if type(value) is Packed else type(value)
+
+
+def type_name_of(value: Packed) -> bytes:
+    """type_name_of(value) -> what TYPE answers for it."""
+    return _FORMS[value[0]].type_name
+
+
+def encoding_of(value: Packed) -> bytes:
+    """encoding_of(value) -> what OBJECT ENCODING answers for it."""
+    return _FORMS[value[0]].encoding

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pyredis_cluster.node.command import Command
 from pyredis_cluster.node.command_docs import subcommands_of
-from pyredis_cluster.node.values.packed import Packed, packed
+from pyredis_cluster.node.values.common import encoding, type_name
+from pyredis_cluster.node.values.packed import Packed, kind_of, packed, unpacked
 
 if TYPE_CHECKING:
     from tests.node.conftest import Node
@@ -156,8 +157,8 @@ def test_a_packed_value_unpacks_to_an_equal_one(node: Node) -> None:
         again = packed(value)
         if key != b"string":
             assert isinstance(again, Packed)
-            assert (again.kind, again.type_name, again.encoding) == (type(value), value.type_name, value.encoding)
-            again = again.unpack()
+            assert (kind_of(again), type_name(again), encoding(again)) == (type(value), value.type_name, value.encoding)
+            again = unpacked(again)
             again._check()
             assert again.encoding is value.encoding
             assert packed(again) == packed(value)
