@@ -118,9 +118,10 @@ def test_a_client_that_kills_itself_gets_the_answer_first(node: Any, peers: Peer
     client = peers.connect()
     assert node.ask("CLIENT", "KILL", "ID", client.id, client=client) == 0
     peers.sockets[0].sendall(b"CLIENT KILL ID %d SKIPME no\r\nPING\r\n" % client.id)
-    assert client.connection is not None
-    client.connection.on_readable()
-    client.connection.flush()
+    connection = client.connection
+    assert connection is not None
+    connection.on_readable()
+    connection.flush()
     assert peers.sockets[0].recv(100) == b":1\r\n"
     assert peers.sockets[0].recv(100) == b""
 
