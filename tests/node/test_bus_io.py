@@ -14,6 +14,7 @@ from pyredis_cluster.node.nodes_file import NodesFile, NodesFileError
 from ..conftest import free_port, wait_until
 
 NODES = f"{'a' * 40} 127.0.0.1:7000@17000,,shard-id={'b' * 40} myself,master - 0 0 1 connected 0-5\n"
+VARS = "vars currentEpoch 1 lastVoteEpoch 0\n"
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_nodes_conf_is_replaced_as_a_whole(tmp_path: Path) -> None:
     file = NodesFile(str(tmp_path / "nodes.conf"))
     assert file.load() is None
     for durable in (True, False):
-        file.save(NODES, durable=durable)
+        file.save(NODES + VARS, durable=durable)
         state = file.load()
         assert state is not None
         assert state.my_id == "a" * 40
@@ -69,7 +70,7 @@ def test_nodes_conf_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 def test_a_corrupted_nodes_conf_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "nodes.conf"
-    path.write_text(NODES + "rubbish\n")
+    path.write_text(NODES + "rubbish\n" + VARS)
     file = NodesFile(str(path))
     with pytest.raises(NodesFileError, match="rubbish"):
         file.load()
