@@ -240,6 +240,21 @@ class Connection:
         self.client.out += data
         self.reactor.schedule(self)
 
+    def send_at_once(self, data: bytes) -> None:
+        """send_at_once(data): what the socket takes of it goes out now; the rest joins the output, which is empty."""
+        assert not self.client.out
+        try:
+            sent = self.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._write_failed(error.errno)
+            return
+        self.stats.net_output_bytes += sent
+        if sent < len(data):
+            self.client.out += data[sent:]
+            self.send_later()
+
     def send_later(self) -> None:
         """send_later(): what is in the output goes out when the socket takes it, in a later round of the reactor."""
         if not self.writing and not self.closed:

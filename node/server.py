@@ -45,6 +45,7 @@ from .persistence.errors import LoadError
 from .persistence.persistence import Persistence
 from .reactor import Reactor
 from .reclaiming import Reclaimer
+from .replication.backlog import Backlog
 from .replication.replication import Replication
 from .shutdown import Options, Shutdown
 from .values.table import Table
@@ -78,6 +79,7 @@ class Stats:
 
 
 bind(
+    Backlog,
     Client,
     Clock,
     Command,

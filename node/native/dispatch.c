@@ -2,7 +2,7 @@
 
    An ordinary command costs a dict lookup, a few tests of slots and the call of its Python function. What the tests
    don't let pass goes to Dispatcher._admit, what a function raised to Dispatcher._raised, what changed the keyspace
-   and concerns a journal or parked clients to Dispatcher._changed: all of them Python, for both data planes. */
+   and concerns a journal or parked clients to Dispatcher._changed (journal.c). */
 
 #include "native.h"
 #include <string.h>
@@ -208,7 +208,7 @@ static int step(Run *run, PyObject *args) {
     int result = 0;
     if (FIELD(run->keyspace, keyspace, dirty) != dirty && run->timed != NULL && concerns(run)) {
         int differs = PyObject_RichCompareBool(FIELD(run->keyspace, keyspace, dirty), dirty, Py_NE);
-        PyObject *told = differs > 0 ? native_call(run->dispatcher, name__changed, run->client, args) : NULL;
+        PyObject *told = differs > 0 ? native_changed(run->dispatcher, run->client, args) : NULL;
         result = differs < 0 || (differs > 0 && told == NULL) ? -1 : 0;
         Py_XDECREF(told);
     }

@@ -1,4 +1,5 @@
-/* Replies: the constructors of node/reply.py that formatting in Python makes dear. */
+/* Replies, and the journal's entries: the constructors that formatting in Python makes dear (node/reply.py,
+   client/resp.py). */
 
 #include "native.h"
 #include <math.h>
@@ -79,33 +80,27 @@ static inline int decimal_digits(Py_ssize_t number) {
     return digits;
 }
 
-static PyObject *bulk_array(PyObject *module, PyObject *values) {
-    PyObject *items = PySequence_Fast(values, "a sequence of bytes is needed");
-    if (items == NULL) {
-        return NULL;
-    }
-    Py_ssize_t count = PySequence_Fast_GET_SIZE(items);
-    PyObject **item = PySequence_Fast_ITEMS(items);
-    PyObject *reply = NULL;
+/* How long an array of these bulk strings is; -1 with an exception. */
+static Py_ssize_t array_size(PyObject *const *item, Py_ssize_t count) {
     Py_ssize_t total = 1 + decimal_digits(count) + 2;
-    Py_ssize_t size = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
+        Py_ssize_t size;
         if (content(item[i], &size) == NULL) {
-            goto done;
+            return -1;
         }
         if (size > PY_SSIZE_T_MAX - NUMBER_MAX_BYTES - 2 - total) {
             PyErr_NoMemory();
-            goto done;
+            return -1;
         }
         total += 1 + decimal_digits(size) + 2 + size + 2;
     }
-    reply = PyBytes_FromStringAndSize(NULL, total);
-    if (reply == NULL) {
-        goto done;
-    }
-    char *at = PyBytes_AS_STRING(reply);
+    return total;
+}
+
+static void put_array(char *at, PyObject *const *item, Py_ssize_t count) {
     at += put_number(at, '*', count);
     for (Py_ssize_t i = 0; i < count; i++) {
+        Py_ssize_t size = 0;
         const char *data = content(item[i], &size);
         at += put_number(at, '$', size);
         memcpy(at, data, (size_t)size);
@@ -113,9 +108,40 @@ static PyObject *bulk_array(PyObject *module, PyObject *values) {
         *at++ = '\r';
         *at++ = '\n';
     }
-done:
+}
+
+static PyObject *bulk_array(PyObject *module, PyObject *values) {
+    PyObject *items = PySequence_Fast(values, "a sequence of bytes is needed");
+    if (items == NULL) {
+        return NULL;
+    }
+    PyObject **item = PySequence_Fast_ITEMS(items);
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(items);
+    Py_ssize_t size = array_size(item, count);
+    PyObject *reply = size < 0 ? NULL : PyBytes_FromStringAndSize(NULL, size);
+    if (reply != NULL) {
+        put_array(PyBytes_AS_STRING(reply), item, count);
+    }
     Py_DECREF(items);
     return reply;
+}
+
+Py_ssize_t native_append_command(PyObject *to, PyObject *args, Py_ssize_t limit) {
+    PyObject **item = PySequence_Fast_ITEMS(args);
+    Py_ssize_t count = PyList_GET_SIZE(args);
+    Py_ssize_t size = array_size(item, count);
+    Py_ssize_t before = PyByteArray_GET_SIZE(to);
+    if (size < 0) {
+        return -1;
+    }
+    if (size >= limit - before) {
+        return 0;
+    }
+    if (PyByteArray_Resize(to, before + size) < 0) {
+        return -1;
+    }
+    put_array(PyByteArray_AS_STRING(to) + before, item, count);
+    return size;
 }
 
 #define INTEGRAL_DOUBLE_MAX 4611686018427387904.0 /* node/reply.py */

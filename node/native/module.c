@@ -129,6 +129,7 @@ static PyObject *bind(PyObject *module, PyObject *classes) {
     if (originals == NULL || replace_methods(native_database_methods, originals) < 0
         || replace_methods(native_dispatch_methods, originals) < 0
         || replace_methods(native_connection_methods, originals) < 0
+        || replace_methods(native_journal_methods, originals) < 0
         || replace_methods(native_reactor_methods, originals) < 0
         || replace_methods(native_table_methods, originals) < 0) {
         Py_XDECREF(originals);

@@ -15,8 +15,10 @@
 
 /* The slots (`__slots__`) of the Python classes that C reads or writes. Their places are looked up once, when a
    class is bound; from then on a slot costs what a field of a struct costs. */
+#define BACKLOG_SLOTS(X) X(_block_bytes) X(_on_data) X(_tail) X(quiet)
 #define CLIENT_SLOTS(X) \
-    X(command) X(guard) X(last_command) X(last_interaction_ms) X(out) X(parked) X(propagated) X(replica) X(running)
+    X(command) X(db) X(guard) X(last_command) X(last_interaction_ms) X(out) X(parked) X(propagated) X(replica) \
+    X(running) X(waiting_offset)
 #define CLOCK_SLOTS(X) X(now_ms)
 #define COMMAND_SLOTS(X) \
     X(args_max) X(args_min) X(calls) X(function) X(gates) X(key_first) X(key_last) X(key_step) X(nanoseconds) \
@@ -24,10 +26,10 @@
 #define CONNECTION_SLOTS(X) \
     X(client) X(clock) X(close_after_reply) X(closed) X(dispatcher) X(fd) X(parser) X(queued) X(reactor) X(stats) \
     X(writing)
-#define DATABASE_SLOTS(X) X(blocked) X(expires) X(keyspace) X(size) X(slots) X(watched)
-#define DISPATCHER_SLOTS(X) X(by_name) X(commands_processed) X(gates) X(journal) X(keyspace) X(served)
+#define DATABASE_SLOTS(X) X(blocked) X(expires) X(index) X(keyspace) X(size) X(slots) X(watched)
+#define DISPATCHER_SLOTS(X) X(_effects) X(by_name) X(commands_processed) X(gates) X(journal) X(keyspace) X(served)
 #define EXPIRY_SLOTS(X) X(_when) X(count)
-#define JOURNAL_SLOTS(X) X(active)
+#define JOURNAL_SLOTS(X) X(active) X(database) X(offset) X(subscribers)
 #define KEYSPACE_SLOTS(X) X(dirty) X(hits) X(misses) X(ready)
 #define PARSER_SLOTS(X) X(_buffer) X(_remaining) X(authenticated) X(bulk_max_bytes)
 #define REACTOR_SLOTS(X) \
@@ -36,6 +38,7 @@
 #define STATS_SLOTS(X) X(net_input_bytes) X(net_output_bytes) X(reads_processed)
 
 #define EACH_CLASS(X) \
+    X(Backlog, backlog, BACKLOG_SLOTS) \
     X(Client, client, CLIENT_SLOTS) \
     X(Clock, clock, CLOCK_SLOTS) \
     X(Command, command, COMMAND_SLOTS) \
@@ -87,9 +90,8 @@ int native_add(PyObject **slot, long long change);
 
 /* The Python methods that C calls, as interned names: `name__admit`. */
 #define EACH_NAME(X) \
-    X(_admit) X(_before_send) X(_changed) X(_left) X(_raised) X(_read_end) X(_read_failed) X(_received) X(_run) \
-    X(_sent) X(_write_failed) X(fault) X(feed) X(flush) X(getrandbits) X(on_readable) X(on_writable) X(random) \
-    X(schedule)
+    X(_admit) X(_before_send) X(_left) X(_raised) X(_read_end) X(_read_failed) X(_received) X(_run) X(_sent) \
+    X(_write_failed) X(fault) X(feed) X(flush) X(getrandbits) X(on_readable) X(on_writable) X(random) X(schedule)
 #define DECLARE_NAME(name) extern PyObject *name_##name;
 EACH_NAME(DECLARE_NAME)
 
@@ -126,12 +128,20 @@ extern _Thread_local Round *native_round;
 PyObject *native_on_readable(PyObject *connection);
 PyObject *native_flush(PyObject *connection);
 
+/* Append a command (a list of bytes) to a bytearray: how many bytes that were; 0 and nothing where it would reach
+   `limit`, -1 with an exception. */
+Py_ssize_t native_append_command(PyObject *to, PyObject *args, Py_ssize_t limit);
+
+/* Dispatcher._changed. */
+PyObject *native_changed(PyObject *dispatcher, PyObject *client, PyObject *args);
+
 /* Dispatcher.run; -1 with an exception. */
 Py_ssize_t native_run(PyObject *dispatcher, PyObject *client, PyObject *commands);
 
 extern StandIn native_database_methods[];
 extern StandIn native_dispatch_methods[];
 extern StandIn native_connection_methods[];
+extern StandIn native_journal_methods[];
 extern StandIn native_reactor_methods[];
 extern StandIn native_table_methods[];
 extern PyMethodDef native_encode_functions[];

@@ -65,10 +65,12 @@ class PrimarySide:
             backlog.quiet = False
             self.server.journal.append_control([b"REPLCONF", b"GETACK", b"*"])
         backlog.quiet = True
+        end = backlog.end
         for link in [*self.links.values()]:
             link.push(backlog)
-            if link.client.connection is not None and link.unsent_bytes(backlog) > len(link.client.out):
-                self.server.check_output_limit(link.client.connection)
+            offset, connection = link.next_offset, link.client.connection
+            if offset is not None and offset < end and connection is not None:
+                self.server.check_output_limit(connection)
 
     def on_fault(self) -> None:
         """A bug in `flush`: replicas may lack a part of the stream, they sync anew."""

@@ -137,9 +137,9 @@ class ReplicaLink:
         return backlog.end - self.next_offset + copied
 
     def push(self, backlog: Backlog) -> None:
-        """push(backlog): the next part of the stream into its output, if there is room. O(STREAM_OUTPUT_HIGH_BYTES).
+        """push(backlog): the next part of the stream to its socket, or into its output. O(STREAM_OUTPUT_HIGH_BYTES).
 
-        What doesn't fit is pushed when the output is drained.
+        What doesn't fit there is pushed when the output is drained.
         """
         offset = self.next_offset
         connection = self.client.connection
@@ -151,11 +151,11 @@ class ReplicaLink:
         data = backlog.read(offset, STREAM_OUTPUT_HIGH_BYTES)
         if data:
             self.next_offset = offset + len(data)
+            if not out and len(data) < STREAM_OUTPUT_HIGH_BYTES:
+                connection.send_at_once(data)
+                return
             out += data
-            if len(data) < STREAM_OUTPUT_HIGH_BYTES:
-                connection.reactor.schedule(connection)
-            else:
-                connection.send_later()
+            connection.send_later()
 
     def acknowledge(self, offset: int, now_ms: int) -> None:
         """acknowledge(offset, now_ms): REPLCONF ACK came."""

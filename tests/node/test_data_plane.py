@@ -262,6 +262,42 @@ def test_a_session_has_the_same_replies_and_counts() -> None:
     assert compiled[0].endswith(b"-ERR Protocol error: expected '$', got ':'\r\n")
 
 
+WRITES = [
+    encode_commands([[b"SET", b"k", b"v"], [b"GET", b"k"], [b"INCR", b"n"], [b"incr", b"n"], [b"DEL", b"none"]]),
+    encode_commands([[b"SADD", b"s", b"only"], [b"SPOP", b"s"], [b"SADD", b"s", b"a", b"b"], [b"SPOP", b"s", b"2"]]),
+    encode_commands([[b"INCRBYFLOAT", b"f", b"1.5"], [b"MULTI"], [b"INCR", b"n"], [b"LPUSH", b"l", b"1"], [b"EXEC"]]),
+    encode_commands([[b"SET", b"%d" % number, b"x" * 700] for number in range(20)]),
+    *[encode_command([b"SET", b"large", b"y" * 15_000])] * 5,
+    encode_commands([[b"SET", b"k", b""], [b"APPEND", b"k", b"end"], [b"GETSET", b"k", b"v"]]),
+]
+
+
+def journalled() -> tuple[bytes, list[int]]:
+    """journalled() -> the stream that WRITES leave in a backlog, and the offset that WAIT would wait for after each."""
+    offsets = []
+    with in_process_node(repl_backlog_size="1mb") as node:
+        side, journal = node.server.replication.primary, node.server.journal
+        side.open_backlog()
+        start = journal.offset + 1
+        for data in WRITES:
+            assert b"-ERR" not in node.exchange(data)
+            offsets.append(node.connection.client.waiting_offset)
+            assert side.backlog is not None
+            side.backlog._check()
+            assert side.backlog.quiet
+            assert side.backlog.end == journal.offset + 1
+        return side.backlog.read(start, 1 << 20), offsets
+
+
+def test_writes_are_journalled_alike() -> None:
+    stream, offsets = journalled()
+    with python_plane():
+        assert journalled() == (stream, offsets)
+    assert offsets == sorted(set(offsets))
+    assert len(stream) > 80_000
+    assert encode_command([b"SREM", b"s", b"only"]) in stream
+
+
 def test_a_bug_in_a_command_is_answered_by_either_plane(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(client: Any, args: list[bytes]) -> bytes:
         raise ZeroDivisionError

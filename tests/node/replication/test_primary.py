@@ -34,6 +34,9 @@ class Wire:
     def send_later(self) -> None:
         pass
 
+    def send_at_once(self, data: bytes) -> None:
+        self.client.out += data
+
     def send(self, data: bytes) -> None:
         self.client.out += data
 
