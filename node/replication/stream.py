@@ -16,12 +16,16 @@ from ..keyspace import ExpiryPolicy
 
 if TYPE_CHECKING:
     from ..client import Client
+    from ..command import Command
     from ..server import Server
 
 log = logging.getLogger("pyredis")
 
 TRANSACTION_MAX_BYTES = 1 << 32
 """A transaction of more is refused: it is held until its EXEC comes."""
+
+_UNUSUAL = (b"MULTI", b"PING", b"REPLCONF")
+"""What is about the stream itself."""
 
 _PANICS = ("panic", "panic-on-replicas")
 
@@ -41,6 +45,8 @@ class Stream:
         self.held_bytes = 0
         """The size of the transaction that is open, MULTI included: read, but not applied."""
         self.ack_wanted = False
+        table = server.dispatcher.table
+        self._unusual = frozenset(map(table.get, _UNUSUAL))
 
     def forget_open_transaction(self) -> None:
         """forget_open_transaction(): the link was lost in the middle of one; it comes again from its MULTI on."""
@@ -52,19 +58,35 @@ class Stream:
         keyspace = self._server.keyspace
         policy = keyspace.expiry_policy
         keyspace.expiry_policy = ExpiryPolicy.IGNORE
+        by_name = self._server.dispatcher.by_name
+        unusual = self._unusual
         try:
             for args in commands:
-                if self._open is not None:
-                    self._hold(self._open, args)
-                elif len(args) == 1 and args[0].upper() == b"MULTI":
-                    self._open = []
-                    self.held_bytes = len(encode_command(args))
+                command = by_name.get(args[0])
+                if (
+                    command is None
+                    or self._open is not None
+                    or command in unusual
+                    or command.subcommands
+                    or not command.args_min <= len(args) <= command.args_max
+                ):
+                    self._apply_unusual(args)
                 else:
-                    self._apply_one(args)
+                    self._run(command, args)
         finally:
             keyspace.expiry_policy = policy
         if keyspace.ready:
             self._server.blocking.serve_ready()
+
+    def _apply_unusual(self, args: list[bytes]) -> None:
+        """What is part of a transaction, is about the stream, or has to be looked at."""
+        if self._open is not None:
+            self._hold(self._open, args)
+        elif len(args) == 1 and args[0].upper() == b"MULTI":
+            self._open = []
+            self.held_bytes = len(encode_command(args))
+        else:
+            self._apply_one(args)
 
     def _hold(self, transaction: list[list[bytes]], args: list[bytes]) -> None:
         """One command of an open transaction; with EXEC all of them are applied."""
@@ -90,12 +112,15 @@ class Stream:
         except CommandError as error:
             self._diverged(error.encode(), "<unknown>")
             return
+        self._run(command, args)
+
+    def _run(self, command: Command, args: list[bytes]) -> None:
         client = self._client
         client.command = command
-        reply = server.dispatcher.execute(client, command, args)
+        reply = self._server.dispatcher.execute(client, command, args)
         client.propagated = None
         command.calls += 1
-        if reply[:1] == b"-":
+        if reply.startswith(b"-"):
             self._diverged(reply, command.full_name)
 
     def _diverged(self, reply: bytes, name: str) -> None:
