@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import inf
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from .config import ClusterConfig
 from .deltas import History, record_rumor
@@ -34,13 +33,15 @@ from .slotmap import SlotMap
 from .stats import BusStats
 from .voting import Voter
 
-LATE_MS = 100
+LATE_MS: Final = 100
 """A tick that comes later than this after its deadline shows that this node was paused or starved."""
-PERSIST_LAZY_MS = 100
+PERSIST_LAZY_MS: Final = 100
 """What peers said is saved within this time; votes, epochs and own changes at once."""
 T = TypeVar("T")
-_PING, _PONG = int(Kind.PING), int(Kind.PONG)
-_INTRODUCTIONS = (int(Kind.MEET), int(Kind.MEET_PONG))
+_PING: Final = int(Kind.PING)
+_PONG: Final = int(Kind.PONG)
+_MEET: Final = int(Kind.MEET)
+_MEET_PONG: Final = int(Kind.MEET_PONG)
 
 
 class ClusterCore:
@@ -141,7 +142,7 @@ class ClusterCore:
             raise Dropped("own")
         kind = message.kind
         self.stats.received[kind] += 1
-        if kind in _INTRODUCTIONS:
+        if kind in (_MEET, _MEET_PONG):
             self._stirred = True
             self.membership.on_meet(sender, message, source)
             return
@@ -155,7 +156,7 @@ class ClusterCore:
         if message.rumors or not self._calm or message.epoch > self.current_epoch:
             self._hear_news(sender, message)
         if kind == _PING:
-            self.send(source, Kind.PONG, (message.body[0], 0))
+            self.send(source, _PONG, (message.body[0], 0))
             if sender.suspected or sender.failed:
                 self._stirred = True
                 self.detector.on_ping(sender)
@@ -252,13 +253,8 @@ class ClusterCore:
         effects += self._sends
         effects += self._syncs
         self._effects, self._sends, self._syncs = [], [], []
-        dues = (
-            self.election.deadline_ms(),
-            self.membership.deadline_ms(),
-            self.health.deadline_ms(),
-            self._persist_by_ms,
-        )
-        self._other_due_ms = min((due_ms for due_ms in dues if due_ms is not None), default=inf)
+        due_ms = min(self.election.deadline_ms(), self.membership.deadline_ms(), self.health.deadline_ms())
+        self._other_due_ms = due_ms if self._persist_by_ms is None else min(due_ms, self._persist_by_ms)
         self._calm = self.election.idle() and self.health.confirmed
         self._stirred = False
         self._plan_tick()
@@ -284,26 +280,30 @@ class ClusterCore:
             self._persist_by_ms = self.now_ms + PERSIST_LAZY_MS
 
     def send(
-        self, address: Address, kind: Kind, body: tuple[Any, ...], rumors: tuple[Rumor, ...] | None = None
+        self, address: Address, kind: int, body: tuple[Any, ...], rumors: tuple[Rumor, ...] | None = None
     ) -> None:
         """Queue a datagram; without `rumors` of its own it carries what is to be told."""
         if rumors is None:
-            rumors = () if kind in _INTRODUCTIONS else self.rumors.piggyback()
+            rumors = () if kind in (_MEET, _MEET_PONG) else self.rumors.piggyback()
         self._send(address, kind, self.current_epoch, self.digest, self.roles.offset(), body, rumors)
 
-    def send_bare(self, address: Address, kind: Kind, body: tuple[Any, ...]) -> None:
+    def send_bare(self, address: Address, kind: int, body: tuple[Any, ...]) -> None:
         """Queue an answer to an unproved address, which must be small: without rumors and what may be left out."""
-        epoch, digest = (self.current_epoch, self.digest) if kind == Kind.PONG else (0, 0)
+        epoch, digest = (self.current_epoch, self.digest) if kind == _PONG else (0, 0)
         self._send(address, kind, epoch, digest, 0, body, ())
 
-    def _send(self, address: Address, kind: Kind, *fields: Any) -> None:
+    def _send(
+        self, address: Address, kind: int, epoch: int, digest: int, offset: int, body: tuple[Any, ...],
+        rumors: tuple[Rumor, ...],
+    ) -> None:  # fmt: skip
         self._sequence += 1
-        message = Message(kind, self.myself.record.id, self.boot, self._sequence, *fields)
+        sender = self.myself.record.id
+        message = Message(kind, sender, self.boot, self._sequence, epoch, digest, offset, body, rumors)
         self.stats.sent[kind] += 1
         self._sends.append(Send(address, message))
 
     def send_to(
-        self, node: Node, kind: Kind, body: tuple[Any, ...], rumors: tuple[Rumor, ...] | None = None
+        self, node: Node, kind: int, body: tuple[Any, ...], rumors: tuple[Rumor, ...] | None = None
     ) -> None:
         if node.address is not None:
             self.send(node.address, kind, body, rumors)

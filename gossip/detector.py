@@ -19,10 +19,10 @@ costs each member about two dozen datagrams, whatever that number is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import islice
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 from .messages import PING_PADDING, Evidence, Kind, Message, RumorKind
 from .nodes import Address, Node
@@ -44,7 +44,7 @@ an answer may take otherwise: others have tried already, and each step of the wa
 """
 CATCH_UP_PROBES_MAX = 32
 """Voters that an unconfirmed node probes in each period."""
-PENDING_MAX = 4096
+PENDING_MAX: Final = 4096
 REPORT_ALL_MAX = 16
 """Up to so many other members, reports go to all of them, and one in doubt is probed by all."""
 COLLECTORS = 4
@@ -52,13 +52,16 @@ COLLECTORS = 4
 by id that are not suspects themselves. They count; a repetition finds others where these have died.
 """
 REPORT_REPEAT_MS = 250
+_PING: Final = int(Kind.PING)
 
 
-@dataclass(slots=True)
 class _Probe:
-    subject: Node
-    sent_at_ms: float
-    relay: tuple[Node, int] | None
+    __slots__ = ("relay", "sent_at_ms", "subject")
+
+    def __init__(self, subject: Node, sent_at_ms: float, relay: tuple[Node, int] | None) -> None:
+        self.subject = subject
+        self.sent_at_ms = sent_at_ms
+        self.relay = relay
 
 
 class Detector:
@@ -87,19 +90,16 @@ class Detector:
             heappop(self._escalations)
         if self._escalations:
             due = min(due, self._escalations[0][0])
-        silent_at_ms = self.first_deadline_ms(self._core.config.node_timeout_ms)
-        if silent_at_ms is not None:
-            due = min(due, silent_at_ms)
-        return due
+        return min(due, self.first_deadline_ms(self._core.config.node_timeout_ms)) if self.unanswered else due
 
-    def first_deadline_ms(self, silence_ms: float) -> float | None:
+    def first_deadline_ms(self, silence_ms: float) -> float:
         """first_deadline_ms(silence_ms) -> when the next member will have been silent for so long."""
         for node in self.unanswered.values():
             assert node.unanswered_since_ms is not None
             due_ms = node.unanswered_since_ms + silence_ms
             if due_ms > self._core.now_ms:
                 return due_ms
-        return None
+        return inf
 
     def silent_for(self, silence_ms: float) -> list[Node]:
         """silent_for(silence_ms) -> the members that have owed an answer for so long. O(what it returns)."""
@@ -163,7 +163,7 @@ class Detector:
             heappush(self._escalations, (now_ms + self._core.config.probe_timeout_ms, sequence))
         if node.ping_sent_ms is None:
             node.ping_sent_ms = now_ms
-        self._core.send(address, Kind.PING, (sequence, PING_PADDING))
+        self._core.send(address, _PING, (sequence, PING_PADDING))
 
     def forget(self, node: Node) -> None:
         """Whatever was held against `node` is settled: it answered, was marked FAIL, came back, or is gone."""

@@ -24,12 +24,16 @@ class Persist:
     durable: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Send:
     """Send one datagram; loss is no error. Not frozen only because that would double the cost of making one."""
 
     address: Address
     message: Message
+
+    def __init__(self, address: Address, message: Message) -> None:
+        self.address = address
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ don't compete.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING
 
 from .effects import PauseWrites, ResumeWrites
@@ -102,7 +103,7 @@ class Election:
         nothing = self._paused is None and self._manual is None and self._candidacy is None
         return nothing and not self._wants_election()
 
-    def deadline_ms(self) -> float | None:
+    def deadline_ms(self) -> float:
         due = [self._paused.until_ms] if self._paused else []
         if self._manual:
             wait_ms = MANUAL_POLL_MS if self._manual.target_offset is not None else MANUAL_REPEAT_MS
@@ -116,7 +117,7 @@ class Election:
             )
         elif self._wants_election():
             due.append(self._not_before_ms)
-        return min(due, default=None)
+        return min(due, default=inf)
 
     def tick(self) -> None:
         now_ms = self._core.now_ms
@@ -429,7 +430,7 @@ class Election:
         stages: dict[str, float] = {}
         if votes is None:
             kind = "takeover"
-        elif manual is not None:
+        elif manual is not None and manual.ready:
             kind = "manual" if "paused" in manual.stages else "forced"
             stages.update(manual.stages)
         else:

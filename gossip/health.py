@@ -41,15 +41,12 @@ class Health:
         self._unconfirmed_since_ms = self._in_reach_since_ms = None
         self._core.voter.confirmed()
 
-    def deadline_ms(self) -> float | None:
+    def deadline_ms(self) -> float:
         core = self._core
-        due = []
+        due_ms = core.detector.first_deadline_ms(core.config.quorum_timeout_ms)
         if self._in_reach_since_ms is not None:
-            due.append(self._in_reach_since_ms + core.config.rejoin_delay_ms)
-        silent_at_ms = core.detector.first_deadline_ms(core.config.quorum_timeout_ms)
-        if silent_at_ms is not None:
-            due.append(silent_at_ms)
-        return min(due, default=None)
+            due_ms = min(due_ms, self._in_reach_since_ms + core.config.rejoin_delay_ms)
+        return due_ms
 
     def update(self) -> None:
         """Form the verdict anew; O(suspects), for it runs after every input."""

@@ -7,6 +7,7 @@ states over a stream, which after any loss or partition brings all members to th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from .errors import Dropped
@@ -51,8 +52,8 @@ class Membership:
         self._mismatches = 0
         self._next_sync_at_ms = core.now_ms
 
-    def deadline_ms(self) -> float | None:
-        return min((handshake.repeat_at_ms for handshake in self._handshakes.values()), default=None)
+    def deadline_ms(self) -> float:
+        return min((handshake.repeat_at_ms for handshake in self._handshakes.values()), default=inf)
 
     def tick(self) -> None:
         now_ms = self._core.now_ms

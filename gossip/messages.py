@@ -131,7 +131,7 @@ _HEADER_TYPES = (int, bytes, int, int, int, int)
 _HEADER_FIELDS = 9
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Message:
     """A decoded datagram.
 
@@ -147,7 +147,30 @@ class Message:
     digest: int
     offset: int
     body: tuple[Any, ...]
-    rumors: tuple[Rumor, ...] = ()
+    rumors: tuple[Rumor, ...]
+
+    # Written out, because mypyc compiles it then, and every datagram makes one.
+    def __init__(
+        self,
+        kind: int,
+        sender: str,
+        boot: int,
+        sequence: int,
+        epoch: int,
+        digest: int,
+        offset: int,
+        body: tuple[Any, ...],
+        rumors: tuple[Rumor, ...] = (),
+    ) -> None:
+        self.kind = kind
+        self.sender = sender
+        self.boot = boot
+        self.sequence = sequence
+        self.epoch = epoch
+        self.digest = digest
+        self.offset = offset
+        self.body = body
+        self.rumors = rumors
 
 
 def rumor_size(rumor: Rumor) -> int:

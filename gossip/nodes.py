@@ -8,9 +8,9 @@ a lattice, so that any two nodes which exchanged what they know agree.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 
@@ -23,8 +23,8 @@ TEXT_MAX_CHARS = 255
 COUNTER_MAX = 2**62
 """Epochs, versions and offsets above it are nobody's: one more than any that is believed can still be sent."""
 RECORDS_CACHED_MAX = 2048
-NOFAILOVER = 1
-WITNESS = 2
+NOFAILOVER: Final = 1
+WITNESS: Final = 2
 """Flags of a record. A witness votes, but has no data: it never owns slots and neither has nor is a replica."""
 
 UNPACK_ERRORS = (ValueError, TypeError, OverflowError, msgpack.UnpackException)
@@ -58,10 +58,22 @@ class NodeRecord:
     flags: int = 0
     priority: int = DEFAULT_PRIORITY
     boot: int = 0
+    # Not cached_property, which mypyc takes for a plain property: each use would compute them again.
+    _packed: bytes = field(init=False, repr=False, compare=False)
+    _digests: tuple[int, int] | None = field(init=False, repr=False, compare=False)
 
-    @cached_property
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_packed", b"")
+        object.__setattr__(self, "_digests", None)
+
+    @property
     def packed(self) -> bytes:
         """The record's bytes on the bus."""
+        if not self._packed:
+            object.__setattr__(self, "_packed", self._pack())
+        return self._packed
+
+    def _pack(self) -> bytes:
         data: bytes = msgpack.packb(
             [
                 bytes.fromhex(self.id),
@@ -82,12 +94,15 @@ class NodeRecord:
         )
         return data
 
-    @cached_property
+    @property
     def digests(self) -> tuple[int, int]:
         """64-bit hashes of the record while it is well and while it is marked FAIL."""
-        ok = blake2b(self.packed, digest_size=8).digest()
-        failed = blake2b(self.packed, digest_size=8, person=b"fail").digest()
-        return int.from_bytes(ok, "big"), int.from_bytes(failed, "big")
+        if self._digests is None:
+            ok = blake2b(self.packed, digest_size=8).digest()
+            failed = blake2b(self.packed, digest_size=8, person=b"fail").digest()
+            object.__setattr__(self, "_digests", (int.from_bytes(ok, "big"), int.from_bytes(failed, "big")))
+        assert self._digests is not None
+        return self._digests
 
     def supersedes(self, other: NodeRecord) -> bool:
         """Later version first; two contents of one version (a disk that went back) are ordered by their

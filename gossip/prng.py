@@ -6,9 +6,9 @@ SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators"
 from __future__ import annotations
 
 from collections.abc import MutableSequence
-from typing import Any
+from typing import Any, Final
 
-_MASK = (1 << 64) - 1
+_MASK: Final = (1 << 64) - 1
 
 
 class SplitMix:

@@ -9,7 +9,7 @@ answer to an unproved address is never larger than what it answers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .errors import Dropped
 from .messages import Kind, Message, RumorKind
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from .core import ClusterCore
     from .interfaces import Rng
 
-WINDOW = 1024
+WINDOW: Final = 1024
 """Datagrams of a process may overtake each other by so many; older ones are dropped."""
-WINDOW_MASK = (1 << WINDOW) - 1
+WINDOW_MASK: Final = (1 << WINDOW) - 1
 FIRST_SEQUENCE = 1 << 32
 BOOT_BIT = 1 << 60
 """Boot ids and sequence numbers have one size on the wire: an answer is then never the larger for them."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, log10
+from typing import Final
 
 from .messages import RUMORS_MAX_BYTES, Rumor, rumor_size
 
-EAGER_ALL_MAX = 24
+EAGER_ALL_MAX: Final = 24
 """Up to so many members, the origin tells everybody itself."""
 EAGER_ORIGIN_FANOUT = 8
 EAGER_RELAY_FANOUT = 4
@@ -73,6 +74,8 @@ class RumorMill:
     def take_eager(self) -> list[tuple[int, tuple[Rumor, ...]]]:
         """take_eager() -> (fan-out, rumors of one datagram) pairs."""
         rounds: list[tuple[int, tuple[Rumor, ...]]] = []
+        if not self._originated and not self._relayed:
+            return rounds
         for fanout, rumors in ((EAGER_ORIGIN_FANOUT, self._originated), (EAGER_RELAY_FANOUT, self._relayed)):
             rounds.extend((fanout, chunk) for chunk in _chunks(rumors))
         self._originated, self._relayed = [], []

@@ -89,10 +89,14 @@ class SlotMap:
             del self.hints[slot]
 
     def _owners_of(self, slots: int) -> list[Node]:
-        found: dict[Node | None, None] = {}
-        for first, last in bitmap.ranges(slots):
-            found.update(dict.fromkeys(self.owners[first : last + 1]))
-        return [owner for owner in found if owner is not None]
+        found: list[Node] = []
+        left = slots & ~self.unassigned
+        while left:
+            owner = self.owners[(left & -left).bit_length() - 1]
+            assert owner is not None
+            found.append(owner)
+            left &= ~owner.owned
+        return found
 
     def hint(self, slots: int, node: Node | None, now_ms: float) -> None:
         """Bind `slots` as an operator said, until the owner's record says so too, or for HINT_MAX_MS."""

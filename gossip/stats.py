@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from .messages import Kind
 
 if TYPE_CHECKING:
     from .nodes import Node
 
-_SUB_BITS = 3
+_SUB_BITS: Final = 3
 """A bucket is an eighth of a power of two wide: quantiles are exact within 12.5%."""
 
 
@@ -80,14 +82,18 @@ class Failover:
     stages: dict[str, float] = field(default_factory=dict)
 
 
+def _by_kind() -> list[int]:
+    return [0] * len(Kind)
+
+
 @dataclass(slots=True)
 class BusStats:
     """Messages by kind and what came of them, since the node started. The driver counts the bytes."""
 
-    sent: Counter[int] = field(default_factory=Counter)
-    received: Counter[int] = field(default_factory=Counter)
-    sent_bytes: Counter[int] = field(default_factory=Counter)
-    received_bytes: Counter[int] = field(default_factory=Counter)
+    sent: list[int] = field(default_factory=_by_kind)
+    received: list[int] = field(default_factory=_by_kind)
+    sent_bytes: list[int] = field(default_factory=_by_kind)
+    received_bytes: list[int] = field(default_factory=_by_kind)
     dropped: Counter[str] = field(default_factory=Counter)
     round_trips: RoundTrips = field(default_factory=RoundTrips)
     probes_unanswered: int = 0

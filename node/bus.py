@@ -330,6 +330,8 @@ class Bus:
             self._first_write.await_in(failover)
 
     def _become_replica(self, effect: effects.BecomeReplica) -> None:
+        if effect.node_id != self._in_step_with:
+            self._in_step_with = ""  # even if it comes back: the earlier primary may have another history by then
         self.server.replication.follow(effect.host, effect.port)
         self.server.migrations.stand_aside("this node is a replica now")
         self.router.refresh()

@@ -53,7 +53,7 @@ def message_fields(stats: BusStats) -> Fields:
         for kind, kind_name in KIND_NAMES.items():
             if counts[kind]:
                 fields[f"cluster_stats_messages_{kind_name}_{name}"] = counts[kind]
-        fields[f"cluster_stats_messages_{name}"] = counts.total()
+        fields[f"cluster_stats_messages_{name}"] = sum(counts)
     for reason in sorted(stats.dropped):
         fields[f"cluster_stats_messages_dropped_{reason}"] = stats.dropped[reason]
     for name, sizes, of_syncs in (
@@ -64,7 +64,7 @@ def message_fields(stats: BusStats) -> Fields:
             if sizes[kind]:
                 fields[f"cluster_stats_bytes_{kind_name}_{name}"] = sizes[kind]
         fields[f"cluster_stats_bytes_sync_{name}"] = of_syncs
-        fields[f"cluster_stats_bytes_{name}"] = sizes.total() + of_syncs
+        fields[f"cluster_stats_bytes_{name}"] = sum(sizes) + of_syncs
     return fields
 
 

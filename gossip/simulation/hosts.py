@@ -213,13 +213,13 @@ class SimNode:
     def _apply(self) -> None:
         core = self.core
         assert core is not None
+        simulation = self.simulation
         wanted = core.take_effects()
-        if self.simulation.tap is not None:
-            wanted = self.simulation.tap(self, wanted)
-        transmit = self.simulation.transmit
+        if simulation.tap is not None:
+            wanted = simulation.tap(self, wanted)
         for effect in wanted:
             if effect.__class__ is Send:
-                transmit(self, effect)
+                simulation.transmit(self, effect)
             else:
                 self._handlers[effect.__class__](effect)
         if core.stats.failures != self._marks:
@@ -328,6 +328,8 @@ class SimNode:
         self.simulation.relink()
 
     def _become_replica(self, effect: effects.BecomeReplica) -> None:
+        if effect.node_id != self.in_step_with:
+            self.in_step_with = ""  # even if it comes back: the earlier primary may have another history by then
         self.writes_paused_until_ms = 0.0
         self.refresh()
         self.simulation.stand_aside(self)

@@ -5,9 +5,10 @@ Messages travel as objects; one in SAMPLE_EVERY, and each that could be too long
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heappush
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 from ..effects import Send, Sync
 from ..errors import Dropped
@@ -15,7 +16,7 @@ from ..messages import RUMORS_MAX_BYTES, Keyring, Kind, Message, decode, encode,
 from ..nodes import Address
 from ..sync import SyncExchange
 from .faults import DATAGRAM_FAULTS, Faults
-from .words import random_words
+from .words import WORD_BITS, Words
 
 if TYPE_CHECKING:
     from .cluster import Simulation
@@ -30,13 +31,16 @@ TAIL_EXPONENT = -1 / 1.1
 """Delays under the fault of that name have Pareto's distribution (alpha 1.1): a few take seconds."""
 SOCKET_BUFFER_MAX = 256
 """Datagrams that wait for a paused process; later ones are lost."""
-SAMPLE_EVERY = 64
-RUMORS_SURE_MAX = 4
+SAMPLE_EVERY: Final = 64
+RUMORS_SURE_MAX: Final = 4
 """Up to so many rumors, none of them a record, fit into a datagram whatever they are."""
-_WORD = 1.0 / 2**64
-_AUTH_ACK = int(Kind.AUTH_ACK)
-_AUTH_REQUEST = int(Kind.AUTH_REQUEST)
-_REPORT = int(Kind.REPORT)
+_HALF_BITS: Final = WORD_BITS // 2
+_HALF_MASK: Final = (1 << _HALF_BITS) - 1
+_HALF: Final = 1.0 / (1 << _HALF_BITS)
+"""One half of a random word decides about a datagram's delay, the other about which fault it suffers, if any."""
+_AUTH_ACK: Final = int(Kind.AUTH_ACK)
+_AUTH_REQUEST: Final = int(Kind.AUTH_REQUEST)
+_REPORT: Final = int(Kind.REPORT)
 
 
 class Network:
@@ -44,13 +48,18 @@ class Network:
 
     def __init__(self, simulation: Simulation, seed: int) -> None:
         self._simulation = simulation
-        self._words = random_words(seed)
+        self._words = Words(seed)
         self._keyring = Keyring([b"simulation"])
         self._cut: dict[tuple[int, int], float] = {}
+        self._cut_until_ms = 0.0
+        """When the last partition ends."""
         self._by_address: dict[Address, SimNode] = {}
         self._lies: dict[tuple[int, int], float] = {}
+        self._lies_until_ms = 0.0
         self._faults = Faults()
-        self._perfect = True
+        self._fates = (0, 0, 0, 0)
+        """Below which random number a datagram is lost, below which else repeated, reordered, delayed."""
+        self._arrival: Callable[..., None] = self._arrive
         self.delays_ms = DELAYS_MS
         self.messages = 0
 
@@ -59,32 +68,43 @@ class Network:
 
     def set_faults(self, faults: Faults) -> None:
         self._faults = faults
-        self._perfect = not any(getattr(faults, name) for name in DATAGRAM_FAULTS)
+        share = 0.0
+        fates = []
+        for name in DATAGRAM_FAULTS:
+            share += getattr(faults, name)
+            fates.append(int(share * (1 << _HALF_BITS)))
+        lost, repeated, reordered, delayed = fates
+        self._fates = (lost, repeated, reordered, delayed)
 
     # Partitions
 
     def reachable(self, source: SimNode, target: SimNode) -> bool:
         """reachable(source, target) -> whether anything gets from `source` to `target` now."""
-        return not self._cut or self._cut.get((source.index, target.index), 0.0) <= self._simulation.now_ms
+        now_ms = self._simulation.now_ms
+        return now_ms >= self._cut_until_ms or self._cut.get((source.index, target.index), 0.0) <= now_ms
 
     def cut(self, sources: Iterable[SimNode], targets: Iterable[SimNode], until_ms: float) -> None:
         targets = list(targets)
+        self._cut_until_ms = max(self._cut_until_ms, until_ms)
         for source in sources:
             for target in targets:
                 self._cut[source.index, target.index] = until_ms
 
     def lie(self, observers: Iterable[SimNode], node: SimNode, until_ms: float) -> None:
         """lie(observers, node, until_ms): what they send to `node` is refused, although it lives."""
+        self._lies_until_ms = max(self._lies_until_ms, until_ms)
         for observer in observers:
             self._lies[observer.index, node.index] = until_ms
 
     def refused(self, source: SimNode, target: SimNode) -> bool:
         """refused(source, target) -> whether somebody in between refuses what `source` sends."""
-        return bool(self._lies) and self._lies.get((source.index, target.index), 0.0) > self._simulation.now_ms
+        now_ms = self._simulation.now_ms
+        return now_ms < self._lies_until_ms and self._lies.get((source.index, target.index), 0.0) > now_ms
 
     def heal(self) -> None:
         self._cut.clear()
         self._lies.clear()
+        self._cut_until_ms = self._lies_until_ms = 0.0
 
     # Datagrams
 
@@ -101,43 +121,49 @@ class Network:
         elif message.kind == _REPORT:
             self._simulation.audits.reported(source, message.body)
         target = self._by_address.get(send.address)
-        if target is None or (self._cut and not self.reachable(source, target)):
-            return
-        simulation = self._simulation
-        if self._perfect and not self._lies:
-            low, high = self.delays_ms
-            arrival_ms = simulation.now_ms + low + (high - low) * next(self._words) * _WORD
-            simulation.sequence += 1
-            heappush(simulation.events, (arrival_ms, simulation.sequence, self._arrive, (source, target, message)))
-        else:
-            self._transmit_badly(source, target, message)
+        if target is not None and self.reachable(source, target):
+            self._carry(source, target, message)
 
-    def _transmit_badly(self, source: SimNode, target: SimNode, message: Message) -> None:
-        simulation, faults = self._simulation, self._faults
-        word = next(self._words)
-        if (word & 0xFFFF) < faults.loss * 0x10000:
-            self._count("loss", source, target)
-            return
-        delay_ms = self._delay_ms()
-        if self.refused(source, target):
+    def _carry(self, source: SimNode, target: SimNode, message: Message, *, copy: bool = False) -> None:
+        """The way of a datagram through the network and its faults, or of a copy of it, which is not copied again."""
+        simulation = self._simulation
+        word = self._words.draw()
+        low, high = self.delays_ms
+        arrival_ms = simulation.now_ms + low + (high - low) * (word >> _HALF_BITS) * _HALF
+        fate = word & _HALF_MASK
+        if fate < self._fates[3] and not (copy and fate < self._fates[1]):
+            arrival_ms = self._suffer(source, target, message, fate, arrival_ms)
+            if arrival_ms == inf:
+                return
+        if simulation.now_ms < self._lies_until_ms and self.refused(source, target):
             self._count("false refusal", source, target)
-            simulation.at(simulation.now_ms + delay_ms, self._refuse, source, target.address)
+            simulation.at(arrival_ms, self._refuse, source, target.address)
             return
-        if (word >> 16 & 0xFFFF) < faults.duplication * 0x10000:
+        simulation.sequence += 1
+        heappush(simulation.events, (arrival_ms, simulation.sequence, self._arrival, (source, target, message)))
+
+    def _suffer(self, source: SimNode, target: SimNode, message: Message, fate: int, arrival_ms: float) -> float:
+        """_suffer(source, target, message, fate, arrival_ms) -> when it arrives instead; infinite where it is lost."""
+        lost, repeated, reordered, _ = self._fates
+        if fate < lost:
+            self._count("loss", source, target)
+            return inf
+        if fate < repeated:
             self._count("duplication", source, target)
-            simulation.at(simulation.now_ms + self._delay_ms(), self._arrive, source, target, message)
-        if (word >> 32 & 0xFFFF) < faults.reordering * 0x10000:
+            self._carry(source, target, message, copy=True)
+            return arrival_ms
+        if fate < reordered:
             self._count("reordering", source, target)
-            low, high = REORDERED_MS
-            delay_ms += low + (high - low) * next(self._words) * _WORD
-        if (word >> 48) < faults.delay * 0x10000:
-            self._count("delay", source, target)
-            delay_ms = min(TAIL_MIN_MS * (next(self._words) * _WORD + 1e-9) ** TAIL_EXPONENT, TAIL_MAX_MS)
-        simulation.at(simulation.now_ms + delay_ms, self._arrive, source, target, message)
+            return arrival_ms + self._uniform(*REORDERED_MS)
+        self._count("delay", source, target)
+        tail_ms: float = TAIL_MIN_MS * (self._uniform(0.0, 1.0) + 1e-9) ** TAIL_EXPONENT
+        return self._simulation.now_ms + min(tail_ms, TAIL_MAX_MS)
+
+    def _uniform(self, low: float, high: float) -> float:
+        return low + (high - low) * (self._words.draw() >> _HALF_BITS) * _HALF
 
     def _delay_ms(self) -> float:
-        low, high = self.delays_ms
-        return low + (high - low) * next(self._words) * _WORD
+        return self._uniform(*self.delays_ms)
 
     def _count(self, fault: str, source: SimNode, target: SimNode) -> None:
         self._simulation.report.datagrams[fault] += 1

@@ -108,3 +108,20 @@ def test_a_probe_that_nothing_answers_is_counted() -> None:
     bench = Bench(record(1), record(2), record(3))
     bench.pass_time(bench.core.config.node_timeout_ms + 1000)
     assert bench.core.stats.probes_unanswered
+
+
+def test_a_manual_failover_whose_primary_died_before_the_last_writes_came_is_an_automatic_one() -> None:
+    bench = Bench(
+        record(1, primary_id="2" * 40), record(2, slots=1, config_epoch=1), record(3, slots=2, config_epoch=2)
+    )
+    bench.core.election.start_manual(force=False)
+    (start,) = bench.sent(Kind.MF_START)
+    bench.receive(2, Kind.MF_OFFSET, start.message.body[0], bench.replication.position + 1)
+    bench.effects()
+    bench.core.mark_failed(bench.core.nodes["2" * 40], origin=True)
+    election = bench.core.stats.last_election
+    assert election is not None
+    bench.receive(3, Kind.AUTH_ACK, election.epoch)
+    assert of_type(bench.effects(), BecomePrimary)
+    failover = bench.core.stats.last_failover
+    assert failover is not None and failover.kind == "automatic"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import inf
+
+from pyredis_cluster.gossip import operations
 from pyredis_cluster.gossip.simulation.cluster import Simulation
 from pyredis_cluster.gossip.simulation.faults import Faults
 
@@ -29,3 +32,18 @@ def test_an_assembled_cluster_survives_a_minute_of_all_faults() -> None:
     simulation = Simulation(4, nodes=6, replicas=1, faults=Faults.all())
     simulation.assemble()
     simulation.endure(60_000)
+
+
+def test_a_replica_that_went_elsewhere_and_back_is_in_step_only_after_its_next_sync() -> None:
+    simulation = Simulation(1, nodes=6, replicas=1)
+    simulation.assemble()
+    simulation.run(3000)
+    primary, other, _, replica, *_ = simulation.nodes
+    assert replica.age_ms() == 0.0
+    for target in (other, primary):
+        assert replica.core is not None
+        operations.replicate(replica.core, target.id, has_keys=False, now_ms=replica.clock())
+        replica.apply()
+        assert replica.age_ms() == inf
+    simulation.run(3000)
+    assert replica.age_ms() == 0.0
