@@ -52,6 +52,8 @@ _SAFETY_BYTES = 8192
 _NO_BLOCK = (0, 0, b"")
 _UNTIL_BLOCKS_BYTES = 1 << 16
 """When a quicklist has grown by so much, what came to its inside goes into blocks."""
+_UNTIL_PACKED_BEHIND_BYTES = _UNTIL_BLOCKS_BYTES // 4
+"""When so much came to one end while blocks were opened at the other, what came goes into blocks."""
 
 
 def entry_bytes(element: bytes) -> int:
@@ -236,9 +238,14 @@ class List:
             self.items.extendleft(elements[:0:-1])
         else:
             self.items.extend(elements[:-1])
-        # A list may be filled at the other end as fast as it is emptied at this one: then it doesn't grow.
-        made, _ = pack_behind_end(self.items, RUN_ELEMENTS, left=not left)
-        self.hidden += made * (BLOCK_ELEMENTS - 1)
+        if self.encoding is QUICKLIST:
+            # A list may be filled at the other end as fast as it is emptied at this one: then it doesn't grow. What
+            # the block held doesn't count, so that a list that is only emptied is not packed meanwhile.
+            self._look_at_bytes -= len(block) + BLOCK_ELEMENTS
+            if self.size_bytes + _UNTIL_BLOCKS_BYTES - self._look_at_bytes > _UNTIL_PACKED_BEHIND_BYTES:
+                made, _ = pack_behind_end(self.items, RUN_ELEMENTS, left=not left)
+                self.hidden += made * (BLOCK_ELEMENTS - 1)
+                self._look_at_bytes = self.size_bytes + _UNTIL_BLOCKS_BYTES
         self._look_for_block(BLOCK_ELEMENTS)
         return elements[0 if left else -1]
 

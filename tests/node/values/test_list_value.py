@@ -242,6 +242,19 @@ def test_a_list_that_is_filled_at_one_end_and_emptied_at_the_other_keeps_its_blo
     model.value._check()
 
 
+def test_a_list_that_is_only_emptied_is_not_packed_meanwhile() -> None:
+    value = List()
+    for _ in range(50_000):
+        value.append(b"xxx", FILL)
+    packed = 0
+    while len(value) > 2000:
+        hidden = value.hidden
+        value.pop(FILL)
+        packed += value.hidden > hidden
+    assert packed <= 1, "what came before the first pop may be packed once"
+    value._check()
+
+
 def test_large_elements_stand_in_no_blocks() -> None:
     value = List.of([b"x" * 1000] * 5000, FILL)
     assert value.hidden == 0
