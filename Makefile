@@ -57,7 +57,7 @@ $(COMPILED)/.built: $(wildcard gossip/*.py gossip/simulation/*.py)
 	mkdir -p $(COMPILED)/pyredis_cluster
 	touch $(COMPILED)/pyredis_cluster/__init__.py
 	cp -r gossip $(COMPILED)/pyredis_cluster/
-	cd $(COMPILED) && MYPYC_OPT_LEVEL=3 ../../$(BIN)/mypyc --strict-bytes --ignore-missing-imports \
+	cd $(COMPILED) && MYPYC_OPT_LEVEL=2 MYPYC_DEBUG_LEVEL=0 ../../$(BIN)/mypyc --strict-bytes --ignore-missing-imports \
 		$$(ls pyredis_cluster/gossip/*.py pyredis_cluster/gossip/simulation/*.py | grep -v -e soak.py -e simulate.py) > mypyc.log
 	touch $@
 

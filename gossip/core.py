@@ -395,6 +395,7 @@ class ClusterCore:
             if self.membership.is_unwanted(record.id):
                 return
             node = self.add_node(record)
+            self.persist(durable=False)  # whom this process forgets by dying may not be allowed to speak again
             if len(self.nodes) <= EAGER_ALL_MAX:
                 self.detector.probe(node)
             self._merged(node, record, node.owned)

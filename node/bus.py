@@ -46,6 +46,7 @@ log = logging.getLogger("pyredis")
 NODE_TIMEOUT_MIN_MS = 20
 ID_BYTES = 20
 PORT_MAX = 65535
+_PRIMARY_AUX = b"cluster-primary"
 FLOOD_PAUSE_SECONDS = 0.002
 """How long the bus's socket rests after it brought something that was dropped: a flood costs few wake-ups."""
 _LEVELS = {"verbose": VERBOSE, "notice": logging.INFO, "warning": logging.WARNING}
@@ -109,7 +110,7 @@ class Bus:
         if config.cluster_witness and (record.slots or record.primary_id):
             raise ListenError("cluster-witness yes: this node owns slots or is a replica; CLUSTER RESET makes it free")
         self._first_write = FirstWrite(server.journal, self.now_ms)
-        self._in_step_with = record.primary_id
+        self._in_step_with = ""
         self.core = ClusterCore(self._cluster_config, record, server.rng, self.now_ms(), self, saved)
         self.router = ClusterRouter(server, self.core)
         server.dispatcher.route(self.router)
@@ -121,6 +122,7 @@ class Bus:
         config.on_change("cluster-secret-file", self._secrets_changed)
         server.replication.on_link_change.append(self._link_changed)
         server.after_loading.append(self._adopt_loaded_slots)
+        server.persistence.more_aux = self._history_aux
         server.info.contribute("cluster", lambda: health_fields(self) | peer_fields(self))
         server.info.on_reset.append(self.core.stats.reset_round_trips)
         server.tasks.append(self.run)
@@ -410,11 +412,10 @@ class Bus:
             self.core.change_self(**wanted)
 
     def _adopt_loaded_slots(self) -> None:
-        """After loading: keys in slots that this primary does not own are explained (Redis:
-        verifyClusterConfigWithData).
-        """
+        """After loading: keys in slots that this primary does not own are explained (verifyClusterConfigWithData)."""
         core = self.core
         if not core.myself.is_primary:
+            self._recall_primary()
             return
         if core.myself.is_witness:
             if self.server.keyspace.databases[0].size:
@@ -445,6 +446,20 @@ class Bus:
     def listening(self) -> bool:
         """Whether whole-state exchanges can reach this node: the TCP port of the bus is taken."""
         return self._streams.listening
+
+    def _history_aux(self) -> dict[bytes, bytes]:
+        """Whose data a replica saves: they are worth an election only in the place of that primary, in that epoch."""
+        primary = self.core.my_primary()
+        if primary is None or primary.id != self._in_step_with:
+            return {}
+        return {_PRIMARY_AUX: b"%b %d" % (primary.id.encode(), primary.config_epoch)}
+
+    def _recall_primary(self) -> None:
+        primary = self.core.my_primary()
+        if primary is not None:
+            loaded = self.server.persistence.loaded_aux.get(_PRIMARY_AUX)
+            if loaded == b"%b %d" % (primary.id.encode(), primary.config_epoch):
+                self._in_step_with = primary.id
 
     def close(self) -> None:
         """close(): the ports and nodes.conf are free again."""

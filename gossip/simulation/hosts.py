@@ -120,7 +120,8 @@ class SimNode:
         record = saved.records[saved.my_id] if saved else self._fresh_record()
         self.epoch_floor = saved.current_epoch if saved else 0
         self._link_down_ms = self.simulation.now_ms
-        self.in_step_with = record.primary_id
+        if record.primary_id != self.in_step_with:
+            self.in_step_with = ""  # its data say whose they are
         self.core = ClusterCore(self.simulation.config, record, self.rng, self.clock(), self, saved)
         self._marks = self.core.stats.failures
         self.simulation.audits.restored(self)

@@ -71,6 +71,9 @@ class Persistence:
         self.forks = 0
         self.keys_loaded = 0
         self.keys_expired = 0
+        self.more_aux: Callable[[], dict[bytes, bytes]] = dict
+        """What else a snapshot says about itself, in AUX fields of our own, which redis-server passes over."""
+        self.loaded_aux: dict[bytes, bytes] = {}
         self.loading: FileLoad | None = None
         self.scheduled = False
         """BGSAVE SCHEDULE: one is due as soon as no child is working."""
@@ -117,7 +120,7 @@ class Persistence:
             repl_id=replication.identity.replid if has_history else "",
             repl_offset=self.server.journal.offset,
             stream_database=max(0, database),
-        )
+        ) | self.more_aux()
         checksum = self.server.config.rdbchecksum
         return write_snapshot(self.server.keyspace, aux=aux, checksum=checksum, progress=progress)
 
@@ -302,6 +305,7 @@ class Persistence:
         )
 
     def _loaded(self, load: FileLoad) -> None:
+        self.loaded_aux = load.reader.aux
         self.keys_loaded = load.keys_loaded
         self.keys_expired = len(load.expired)
         log_metadata(load.reader, self.server.clock.now_ms)

@@ -21,7 +21,7 @@ from pyredis_cluster.node.persistence.values import DefaultLimits
 from pyredis_cluster.node.persistence.writer import aux_fields, write_snapshot
 from pyredis_cluster.node.values.hash import Hash
 from pyredis_cluster.node.values.list import List
-from pyredis_cluster.node.values.packed import Packed
+from pyredis_cluster.node.values.packed import unpacked
 from pyredis_cluster.node.values.set import Set
 from pyredis_cluster.node.values.sorted_set import SortedSet
 
@@ -84,8 +84,7 @@ def contents(keyspace: Keyspace) -> dict[tuple[int, bytes], tuple[Any, int | Non
 
 
 def plain(value: Any) -> Any:
-    if isinstance(value, Packed):
-        value = value.unpack()
+    value = unpacked(value)
     if isinstance(value, List):
         return [*value]
     if isinstance(value, Set):

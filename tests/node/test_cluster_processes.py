@@ -185,6 +185,40 @@ def test_a_whole_cluster_restarts_as_it_was(processes: Processes) -> None:
     assert info(cluster.primaries[0])["cluster_current_epoch"] == epoch
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_replicas_that_restart_without_their_primary_elect_one_with_saved_data(
+    processes: Processes, saved: bool
+) -> None:
+    cluster = Processed(processes, 1, save="", cluster_node_timeout="500")
+    old, second = cluster.primaries[0], cluster.replicas[0]
+    third = processes.node(cluster_enabled="yes", repl_diskless_sync_delay="0", save="", cluster_node_timeout="500")
+    third.call("CLUSTER", "MEET", "127.0.0.1", old.port)
+    nodes = [old, second, third]
+    wait_until(lambda: all(info(node)["cluster_known_nodes"] == "3" for node in nodes), "joined")
+    third.call("CLUSTER", "REPLICATE", old.call("CLUSTER", "MYID"))
+    old.call("SET", KEY, "kept")
+    replicas = [second, third]
+    wait_until(lambda: all(node.call("DBSIZE") == 1 for node in replicas), "in sync")
+    epoch = info(old)["cluster_current_epoch"]
+    for node in replicas:
+        if saved:
+            node.call("SAVE")
+    for node in [*replicas, old]:
+        node.kill()
+    for node in replicas:
+        node.start()
+    if saved:
+        wait_until(lambda: any(node.info("replication")["role"] == "master" for node in replicas), "failed over")
+        (new,) = [node for node in replicas if node.info("replication")["role"] == "master"]
+        wait_until(lambda: info(new)["cluster_state"] == "ok", "ok")
+        assert new.call("GET", KEY) == b"kept"
+    else:
+        wait_until(lambda: all(info(node)["cluster_slots_fail"] == str(SLOT_COUNT) for node in replicas), "failed")
+        old.start()
+        wait_until(lambda: all(info(node)["cluster_state"] == "ok" for node in cluster.nodes), "ok")
+        assert info(old)["cluster_current_epoch"] == epoch, "replicas without data have called an election"
+
+
 def test_forgotten_on_one_node_is_forgotten_on_all(processes: Processes) -> None:
     cluster = Processed(processes, 2)
     gone = cluster.replicas[1]
