@@ -20,7 +20,6 @@ VALUE_BYTES = 64
 POLL_S = 0.005
 OPERATION_TIMEOUT_S = 120.0
 SETTINGS = {"enable-debug-command": "yes", "repl-diskless-sync-delay": "0"}
-DUMP_NAME = "dump.rdb"
 
 
 def _wait(condition: Callable[[], bool], what: str) -> float:

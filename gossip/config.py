@@ -30,10 +30,6 @@ class ClusterConfig:
     replica_validity_factor: int = 10
     repl_ping_replica_period_ms: int = 10_000
     announce_ip: str = ""
-    announce_port: int = 0
-    announce_bus_port: int = 0
-    announce_hostname: str = ""
-    announce_human_nodename: str = ""
 
     @property
     def probe_period_ms(self) -> float:

@@ -296,7 +296,10 @@ class Election:
             return
         if sender.id in self._core.voter_ids():
             candidacy.granted[sender.id] = None
-            self._count(candidacy)
+            if self._manual is not None:
+                self._tick_manual(self._manual)  # its primary may have been restarted, which ends the candidacy
+            if self._candidacy is candidacy:
+                self._count(candidacy)
 
     def on_nack(self, sender: Node, message: Message) -> None:
         """A voter refuses. Where it knew of other slots, one of the two has just learned from the other."""
@@ -332,9 +335,7 @@ class Election:
         core = self._core
         voters = core.voter_ids()
         votes = sum(voter in voters for voter in candidacy.granted)
-        if self._manual is not None:
-            self._tick_manual(self._manual)  # what has just arrived may have ended it
-        if votes < core.majority() or self._candidacy is not candidacy or not self._wants_election():
+        if votes < core.majority() or not self._wants_election():
             return
         epoch, manual = candidacy.epoch, self._manual
         primary = core.my_primary()

@@ -35,7 +35,6 @@ class SlotMove:
         self._target_core = target.core
         self.handing_over = False
         self._deadline_ms = 0.0
-        self._claimed = False
 
     def start(self, stream_ms: float) -> bool:
         """start(stream_ms) -> whether both agree; the snapshot takes `stream_ms`."""
@@ -108,7 +107,6 @@ class SlotMove:
             except ClusterError:
                 refusal = True
         if not refusal:
-            self._claimed = True
             self._simulation.note(target, "claims", f"{self.slots.bit_count()} slots of {self.source.index} in {epoch}")
             self._simulation.ledger.on_claim(self.source, target, self.slots)
         target.apply()

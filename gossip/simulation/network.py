@@ -56,7 +56,6 @@ class Network:
         self._by_address: dict[Address, SimNode] = {}
         self._lies: dict[tuple[int, int], float] = {}
         self._lies_until_ms = 0.0
-        self._faults = Faults()
         self._fates = (0, 0, 0, 0)
         """Below which random number a datagram is lost, below which else repeated, reordered, delayed."""
         self._arrival: Callable[..., None] = self._arrive
@@ -67,7 +66,6 @@ class Network:
         self._by_address[host.address] = host
 
     def set_faults(self, faults: Faults) -> None:
-        self._faults = faults
         share = 0.0
         fates = []
         for name in DATAGRAM_FAULTS:
