@@ -25,7 +25,15 @@ MANUAL_TIMEOUT_MS = 5000
 """Redis's CLUSTER_MF_TIMEOUT; the primary pauses for twice as long, so that it never resumes first."""
 MANUAL_PAUSE_MS = 2 * MANUAL_TIMEOUT_MS
 MANUAL_POLL_MS = 2
-MANUAL_REPEAT_MS = 100
+MANUAL_REPEAT_MS = 30
+CATCH_UP_MS = 2000
+"""How long a primary takes writes with interruptions, before it holds them back until it is replaced: meanwhile a
+replica that is behind gets the chance to come closer, for clients wait as long as it has to catch up after that.
+"""
+CATCH_UP_LAG_BYTES = 128 * 1024
+"""So far behind a replica may be when writes are held back: a few milliseconds of what it can apply."""
+BREATH_MS = 30
+"""The length of such an interruption, and of the time between two."""
 REQUEST_REPEAT_MS = 100
 REQUEST_TIMEOUT_MS = 500
 REQUEST_TIMEOUT_PER_VOTER_MS = 1
@@ -79,6 +87,15 @@ class _Paused:
     until_ms: float
 
 
+@dataclass(slots=True)
+class _CatchUp:
+    """The time before that: writes are interrupted while the replica is far behind."""
+
+    nonce: int
+    until_ms: float
+    next_breath_ms: float
+
+
 class Election:
     """The electing half of a ClusterCore, as candidate and as voter."""
 
@@ -89,6 +106,7 @@ class Election:
         self._not_before_ms = 0.0
         self._manual: _Manual | None = None
         self._paused: _Paused | None = None
+        self._catch_up: _CatchUp | None = None
         self._epoch_floor = 0
         self._calm_epoch = 0
         self._last_failure_ms = float("-inf")
@@ -396,10 +414,25 @@ class Election:
             return  # the replica would take back slots that are being claimed; it asks again
         nonce = message.body[0]
         if self._paused is None or self._paused.nonce != nonce:
+            if self._lets_catch_up(nonce, core.roles.offset() - message.offset):
+                return  # it asks again
             self._paused = _Paused(sender.id, nonce, core.now_ms + MANUAL_PAUSE_MS)
             core.log("notice", f"Manual failover requested by replica {sender.label}.")
             core.emit(PauseWrites(self._paused.until_ms))
         core.send_to(sender, Kind.MF_OFFSET, (nonce, core.roles.offset()))
+
+    def _lets_catch_up(self, nonce: int, lag_bytes: int) -> bool:
+        """Whether the replica is to come closer first. Writes are interrupted for it, which promises nothing."""
+        now_ms = self._core.now_ms
+        if self._catch_up is None or self._catch_up.nonce != nonce:
+            self._catch_up = _CatchUp(nonce, now_ms + CATCH_UP_MS, now_ms)
+        catch_up = self._catch_up
+        if lag_bytes <= CATCH_UP_LAG_BYTES or now_ms >= catch_up.until_ms:
+            return False
+        if now_ms >= catch_up.next_breath_ms:
+            catch_up.next_breath_ms = now_ms + 2 * BREATH_MS
+            self._core.emit(PauseWrites(now_ms + BREATH_MS))
+        return True
 
     def on_manual_offset(self, sender: Node, message: Message) -> None:
         nonce, offset = message.body

@@ -77,7 +77,13 @@ class Bench:
         self.core.take_effects()
 
     def receive(
-        self, sender: int, kind: Kind, *body: object, epoch: int = 0, rumors: tuple[Rumor, ...] = ()
+        self,
+        sender: int,
+        kind: Kind,
+        *body: object,
+        epoch: int = 0,
+        offset: int = 0,
+        rumors: tuple[Rumor, ...] = (),
     ) -> None:
         node = self.core.nodes.get(f"{sender:x}" * 40)
         if node is not None and not node.boot:
@@ -85,7 +91,7 @@ class Bench:
         boot = node.boot if node is not None else boot_of(sender)
         self.sequence += 1
         message = Message(
-            kind, f"{sender:x}" * 40, boot, self.sequence, epoch, self.core.digest, 0, body, rumors
+            kind, f"{sender:x}" * 40, boot, self.sequence, epoch, self.core.digest, offset, body, rumors
         )
         self.core.receive(message, address(sender), self.now_ms)
 

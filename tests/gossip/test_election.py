@@ -13,6 +13,7 @@ from pyredis_cluster.gossip.effects import (
     ResumeWrites,
     Send,
 )
+from pyredis_cluster.gossip.election import BREATH_MS, CATCH_UP_LAG_BYTES, CATCH_UP_MS, MANUAL_PAUSE_MS
 from pyredis_cluster.gossip.messages import Kind, RumorKind
 from pyredis_cluster.gossip.nodesconf import dump, load
 from pyredis_cluster.gossip.voting import slots_digest
@@ -316,6 +317,33 @@ def test_a_manual_failover_pauses_the_primary_and_waits_for_its_offset() -> None
     effects = primary.effects()
     assert of_type(effects, BecomeReplica) == [BecomeReplica(R, "10.0.0.2", 7000)]
     assert of_type(effects, ResumeWrites)
+
+
+def test_a_manual_failover_interrupts_writes_while_the_replica_is_far_behind() -> None:
+    primary = members(1)
+    primary.replication.position = 10_000_000
+    ends_ms = []
+    for _ in range(6):
+        primary.receive(2, Kind.MF_START, 77)
+        effects = primary.effects()
+        ends_ms += [pause.until_ms - primary.now_ms for pause in of_type(effects, PauseWrites)]
+        assert not of_type(effects, Send, Kind.MF_OFFSET)
+        primary.now_ms += BREATH_MS
+    assert ends_ms == [BREATH_MS] * 3, "every other time"
+    primary.receive(2, Kind.MF_START, 77, offset=10_000_000 - CATCH_UP_LAG_BYTES)
+    effects = primary.effects()
+    assert [pause.until_ms - primary.now_ms for pause in of_type(effects, PauseWrites)] == [MANUAL_PAUSE_MS]
+    assert of_type(effects, Send, Kind.MF_OFFSET)
+
+
+def test_a_replica_that_stays_far_behind_is_waited_for_all_the_same_after_a_while() -> None:
+    primary = members(1)
+    primary.replication.position = 10_000_000
+    primary.receive(2, Kind.MF_START, 77)
+    assert not primary.sent(Kind.MF_OFFSET)
+    primary.now_ms += CATCH_UP_MS
+    primary.receive(2, Kind.MF_START, 77)
+    assert primary.sent(Kind.MF_OFFSET)
 
 
 def test_a_manual_failover_waits_until_the_replica_is_in_sync_whatever_its_offset() -> None:
