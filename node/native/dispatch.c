@@ -271,6 +271,9 @@ Py_ssize_t native_run(PyObject *dispatcher, PyObject *client, PyObject *commands
     for (Py_ssize_t i = 0; result == 0 && i < PyList_GET_SIZE(commands); i++) {
         /* The flags are changed in place; the bytes may move when they are. */
         run.served = in_cluster ? PyByteArray_AS_STRING(served) : NULL;
+        if (i % PREFETCHED_COMMANDS == 0) {
+            native_prefetch(FIELD(client, client, db), commands, i);
+        }
         PyObject *args = Py_NewRef(PyList_GET_ITEM(commands, i));
         result = step(&run, args);
         Py_DECREF(args);

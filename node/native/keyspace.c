@@ -1,7 +1,7 @@
 /* The hash slot of a key, and the plain cases of Database's lookups and writes (node/keyspace.py).
 
-   Plain: the key's slot is an ordinary dict, neither empty nor about to become a Table, the key has no time to live,
-   and a value that is written is a string: collections are noted (node/unpacked.py). */
+   Plain: the key's slot is a dict that is neither empty nor about to become a Table, or a Table; the key has no time to
+   live, and a value that is written is a string: collections are noted (node/unpacked.py). */
 
 #include "native.h"
 #include <string.h>
@@ -54,14 +54,18 @@ static unsigned key_slot(const char *data, Py_ssize_t size) {
     return crc16((const unsigned char *)data, size) & (SLOT_COUNT - 1);
 }
 
-/* The last key and its slot: routing and each of a command's lookups ask for the same one in a row. */
+/* The last keys and their slots: prefetching, routing and each of a command's lookups ask for the same ones. */
+#define REMEMBERED_KEYS 32
 #define REMEMBERED_MAX_BYTES 1024
-static PyObject *last_key;
-static unsigned last_slot;
+static struct {
+    PyObject *key;
+    unsigned slot;
+} remembered[REMEMBERED_KEYS];
 
 unsigned native_key_slot(PyObject *key) {
-    if (key == last_key) {
-        return last_slot;
+    size_t place = ((uintptr_t)key >> 5) % REMEMBERED_KEYS;
+    if (key == remembered[place].key) {
+        return remembered[place].slot;
     }
     if (crc_table[0][1] == 0) {
         fill_crc_table();
@@ -69,8 +73,8 @@ unsigned native_key_slot(PyObject *key) {
     unsigned slot = key_slot(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key));
     if (PyBytes_GET_SIZE(key) <= REMEMBERED_MAX_BYTES) {
         Py_INCREF(key);
-        store(&last_key, key);
-        last_slot = slot;
+        store(&remembered[place].key, key);
+        remembered[place].slot = slot;
     }
     return slot;
 }
@@ -83,15 +87,14 @@ static PyObject *key_slot_function(PyObject *module, PyObject *key) {
     return PyLong_FromUnsignedLong(native_key_slot(key));
 }
 
-/* The dict that the key is, or would be, in; NULL where that is not plain. Borrowed. */
-static PyObject *slot_dict(PyObject *database, PyObject *key) {
+PyObject *native_slot_mapping(PyObject *database, PyObject *key) {
     PyObject *slots = FIELD(database, database, slots);
     if (!PyBytes_CheckExact(key) || slots == NULL || !PyList_CheckExact(slots)
         || PyList_GET_SIZE(slots) != SLOT_COUNT) {
         return NULL;
     }
     PyObject *keys = PyList_GET_ITEM(slots, native_key_slot(key));
-    return PyDict_CheckExact(keys) ? keys : NULL;
+    return PyDict_CheckExact(keys) || IS(keys, table) ? keys : NULL;
 }
 
 /* Whether the key surely has no time to live. */
@@ -123,8 +126,11 @@ static bool never_expires(PyObject *database, PyObject *key) {
 
 /* The value of a key, borrowed; NULL if there is none. `*plain` says whether that is the answer. */
 static PyObject *lookup(PyObject *database, PyObject *key, bool *plain) {
-    PyObject *keys = slot_dict(database, key);
+    PyObject *keys = native_slot_mapping(database, key);
     *plain = false;
+    if (keys != NULL && IS(keys, table)) {
+        keys = native_partition(keys, key);
+    }
     if (keys == NULL) {
         return NULL;
     }
@@ -220,19 +226,27 @@ static PyObject *database_modified(PyObject *self, PyObject *key) {
     Py_RETURN_NONE;
 }
 
+/* Store into a slot's mapping, where that is plain: how many keys that added, -1 with an exception. */
+static int put_into(PyObject *keys, PyObject *key, PyObject *value, bool *plain) {
+    if (IS(keys, table)) {
+        return native_table_put(keys, key, value, plain);
+    }
+    Py_ssize_t before = PyDict_GET_SIZE(keys);
+    *plain = before > 0 && before < SLOT_DICT_MAX_ENTRIES;
+    if (!*plain) {
+        return 0;
+    }
+    return PyDict_SetItem(keys, key, value) < 0 ? -1 : PyDict_GET_SIZE(keys) != before;
+}
+
 static PyObject *put(int method, PyObject *self, PyObject *key, PyObject *value) {
-    PyObject *keys = slot_dict(self, key);
-    Py_ssize_t before = keys == NULL ? 0 : PyDict_GET_SIZE(keys);
-    if (before == 0 || before >= SLOT_DICT_MAX_ENTRIES || !PyBytes_CheckExact(value) || !nobody_listens(self)) {
+    PyObject *keys = native_slot_mapping(self, key);
+    bool plain = keys != NULL && PyBytes_CheckExact(value) && nobody_listens(self);
+    int added = plain ? put_into(keys, key, value, &plain) : 0;
+    if (added >= 0 && !plain) {
         return original(method, self, key, value);
     }
-    if (PyDict_SetItem(keys, key, value) < 0) {
-        return NULL;
-    }
-    if (PyDict_GET_SIZE(keys) != before && native_add(&FIELD(self, database, size), 1) < 0) {
-        return NULL;
-    }
-    if (changed(self) < 0) {
+    if (added < 0 || (added > 0 && native_add(&FIELD(self, database, size), 1) < 0) || changed(self) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

@@ -104,6 +104,19 @@ PyObject *native_original(StandIn *method, PyObject *const *args, Py_ssize_t cou
 /* The hash slot of a key (bytes). */
 unsigned native_key_slot(PyObject *key);
 
+/* The dict or Table that the key is, or would be, in; NULL where that is not plain. Borrowed. */
+PyObject *native_slot_mapping(PyObject *database, PyObject *key);
+
+/* The Table's partition that the key is, or would be, in; NULL where that is not plain. Borrowed. */
+PyObject *native_partition(PyObject *table, PyObject *key);
+
+/* Table.__setitem__ where it is plain: how many entries that added, -1 with an exception. */
+int native_table_put(PyObject *table, PyObject *key, PyObject *value, bool *plain);
+
+/* Have the processor fetch what looking up the keys of this many commands, from `first` on, will read. */
+#define PREFETCHED_COMMANDS 16
+void native_prefetch(PyObject *database, PyObject *commands, Py_ssize_t first);
+
 /* Parse whole commands of bulk strings; appends lists of bytes to `commands`. Returns where the last one ends, or -1
    with an exception. */
 Py_ssize_t native_parse(const char *data, Py_ssize_t size, Py_ssize_t bulk_max, PyObject *commands);

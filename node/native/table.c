@@ -36,8 +36,7 @@ static PyObject *original(int method, PyObject *self, PyObject *first, PyObject 
     return native_original(&native_table_methods[method], args, first == NULL ? 1 : second == NULL ? 2 : 3);
 }
 
-/* The partition that the key is, or would be, in, borrowed; NULL where that is not plain. */
-static PyObject *partition_of(PyObject *self, PyObject *key) {
+PyObject *native_partition(PyObject *self, PyObject *key) {
     PyObject *partitions = FIELD(self, table, _partitions);
     PyObject *mask = FIELD(self, table, _mask);
     if (!PyBytes_CheckExact(key) || partitions == NULL || !PyList_CheckExact(partitions) || mask == NULL) {
@@ -58,7 +57,7 @@ static PyObject *partition_of(PyObject *self, PyObject *key) {
 }
 
 static PyObject *table_contains(PyObject *self, PyObject *key) {
-    PyObject *partition = partition_of(self, key);
+    PyObject *partition = native_partition(self, key);
     if (partition == NULL) {
         return original(CONTAINS, self, key, NULL);
     }
@@ -77,7 +76,7 @@ static PyObject *table_get(PyObject *self, PyObject *const *args, Py_ssize_t cou
         return NULL;
     }
     PyObject *missing = count == 2 ? args[1] : Py_None;
-    PyObject *partition = partition_of(self, args[0]);
+    PyObject *partition = native_partition(self, args[0]);
     if (partition == NULL) {
         return original(GET, self, args[0], missing);
     }
@@ -93,12 +92,21 @@ static int has_room(PyObject *partition, PyObject *key) {
     return PyDict_GET_SIZE(partition) < PARTITION_MAX_ENTRIES ? 1 : PyDict_Contains(partition, key);
 }
 
+/* How many entries that added; -1 with an exception. */
 static int put(PyObject *self, PyObject *partition, PyObject *key, PyObject *value) {
     Py_ssize_t before = PyDict_GET_SIZE(partition);
     if (PyDict_SetItem(partition, key, value) < 0) {
         return -1;
     }
-    return PyDict_GET_SIZE(partition) == before ? 0 : native_add(&FIELD(self, table, _size), 1);
+    int added = PyDict_GET_SIZE(partition) != before;
+    return added && native_add(&FIELD(self, table, _size), 1) < 0 ? -1 : added;
+}
+
+int native_table_put(PyObject *self, PyObject *key, PyObject *value, bool *plain) {
+    PyObject *partition = native_partition(self, key);
+    int room = partition == NULL ? 0 : has_room(partition, key);
+    *plain = room > 0;
+    return room <= 0 ? room : put(self, partition, key, value);
 }
 
 static PyObject *table_setitem(PyObject *self, PyObject *const *args, Py_ssize_t count) {
@@ -106,13 +114,12 @@ static PyObject *table_setitem(PyObject *self, PyObject *const *args, Py_ssize_t
         PyErr_SetString(PyExc_TypeError, "table[key] = value");
         return NULL;
     }
-    PyObject *partition = partition_of(self, args[0]);
-    int plain = partition == NULL ? 0 : has_room(partition, args[0]);
-    if (plain <= 0) {
-        return plain < 0 ? NULL : original(SETITEM, self, args[0], args[1]);
-    }
-    if (put(self, partition, args[0], args[1]) < 0) {
+    bool plain;
+    if (native_table_put(self, args[0], args[1], &plain) < 0) {
         return NULL;
+    }
+    if (!plain) {
+        return original(SETITEM, self, args[0], args[1]);
     }
     Py_RETURN_NONE;
 }
@@ -122,7 +129,7 @@ static PyObject *table_swap(PyObject *self, PyObject *const *args, Py_ssize_t co
         PyErr_SetString(PyExc_TypeError, "swap(key, value)");
         return NULL;
     }
-    PyObject *partition = partition_of(self, args[0]);
+    PyObject *partition = native_partition(self, args[0]);
     int plain = partition == NULL ? 0 : has_room(partition, args[0]);
     if (plain <= 0) {
         return plain < 0 ? NULL : original(SWAP, self, args[0], args[1]);
@@ -140,7 +147,7 @@ static PyObject *table_swap(PyObject *self, PyObject *const *args, Py_ssize_t co
 }
 
 static PyObject *table_delitem(PyObject *self, PyObject *key) {
-    PyObject *partition = partition_of(self, key);
+    PyObject *partition = native_partition(self, key);
     if (partition == NULL || PyDict_GET_SIZE(partition) <= MERGE_BELOW_ENTRIES) {
         return original(DELITEM, self, key, NULL);
     }

@@ -6,7 +6,7 @@ import gc
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from random import Random
 from typing import Any
 
@@ -20,7 +20,7 @@ from pyredis_cluster.node.clock import Clock
 from pyredis_cluster.node.connection import Connection
 from pyredis_cluster.node.data_plane import native, originals
 from pyredis_cluster.node.dispatch import Dispatcher
-from pyredis_cluster.node.keyspace import Database, Keyspace
+from pyredis_cluster.node.keyspace import SLOT_DICT_MAX_ENTRIES, Database, Keyspace
 from pyredis_cluster.node.reactor import Reactor
 from pyredis_cluster.node.values.table import Table
 
@@ -125,15 +125,25 @@ DATABASE_STEPS = ["read", "find", "modified", "put", "set", "expiry", "watch", "
 database_steps = st.lists(st.tuples(st.sampled_from(DATABASE_STEPS), names), max_size=60)
 
 
+def fill_slot(database: Database, count: int) -> None:
+    """fill_slot(database, 3000): so many more keys in the slot of `{k0}`, which is a Table then."""
+    for number in range(count):
+        database.put(b"{k0}more%d" % number, b"v")
+
+
+LARGE_SLOT_KEYS = SLOT_DICT_MAX_ENTRIES + 100
+
+
 @settings(max_examples=40, deadline=None)
-@given(database_steps)
-def test_databases_change_alike(steps: list[tuple[str, bytes]]) -> None:
+@given(database_steps, st.sampled_from([0, LARGE_SLOT_KEYS]))
+def test_databases_change_alike(steps: list[tuple[str, bytes]], more: int) -> None:
     found: list[list[Any]] = []
     for plane in ("c", "python"):
         clock = Clock()
         clock.now_ms = 1000
         keyspace = Keyspace(1, clock, Random(1))
         database = keyspace.databases[0]
+        fill_slot(database, more)
         seen: list[Any] = []
         for number, (step, key) in enumerate(steps):
             arguments: tuple[Any, ...] = (key, b"%d" % number) if step in ("put", "set") else (key,)
@@ -152,6 +162,34 @@ def test_databases_change_alike(steps: list[tuple[str, bytes]]) -> None:
         seen += [keyspace.dirty, keyspace.hits, keyspace.misses, keyspace.expired_keys, database.size]
         found.append([*seen, sorted((key, database.peek(key)) for key in [*database.keys()])])
     assert found[0] == found[1]
+
+
+def test_a_large_slots_keys_are_read_and_written_without_python() -> None:
+    with in_process_node() as node:
+        database = node.server.keyspace.databases[0]
+        fill_slot(database, LARGE_SLOT_KEYS)
+        called: list[str] = []
+        sys.setprofile(lambda frame, event, argument: called.append(frame.f_code.co_qualname))
+        try:
+            found = [database.read(b"{k0}more%d" % number) for number in range(LARGE_SLOT_KEYS)]
+            database.set(b"{k0}more7", b"w")
+        finally:
+            sys.setprofile(None)
+    assert found == [b"v"] * LARGE_SLOT_KEYS
+    assert not {name for name in called if name.startswith("Database.")}
+
+
+@pytest.mark.parametrize("keys", [3, 300, LARGE_SLOT_KEYS])
+def test_pipelines_over_few_and_many_keys_are_answered_alike(keys: int) -> None:
+    asked = [[b"GET", b"{k0}more%d" % (number * 7919 % (2 * keys))] for number in range(100)]
+    asked[20:20] = [[b"SET", b"{k0}more1", b"new"], [b"PING"], [b"DEL", b"{k0}more2"], [b"GET", b"elsewhere"]]
+    replies = []
+    for compiled in (True, False):
+        with nullcontext() if compiled else python_plane(), in_process_node() as node:
+            fill_slot(node.server.keyspace.databases[0], keys)
+            replies.append(node.exchange(encode_commands(asked)))
+    assert replies[0] == replies[1]
+    assert replies[0].count(b"\r\n") > len(asked)
 
 
 table_steps = st.lists(st.tuples(st.sampled_from(["set", "swap", "del", "get", "in", "random"]), st.integers(0, 900)))
