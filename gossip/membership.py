@@ -23,9 +23,9 @@ HANDSHAKES_MAX = 1024
 BLACKLIST_MS = 60_000
 """Redis's CLUSTER_BLACKLIST_TTL."""
 BLACKLIST_MAX = 4096
-REMIND_MS = BLACKLIST_MS / 2
-"""Who still speaks of a forgotten node within this time has missed the FORGET and is told again; not later, for then
-bans end here and there, and the node may have been invited again.
+REMIND_UNTIL_MS = 5_000
+"""Who still speaks of a forgotten node has missed the FORGET and is told again, with what is left of the ban, unless
+that is less than this: then bans end here and there, and the node may have been invited again.
 """
 SYNC_INTERVAL_MS = 400
 MISMATCHES_BEFORE_SYNC = 2
@@ -153,24 +153,22 @@ class Membership:
 
     def forget(self, node: Node) -> None:
         """Remove `node` here and, by telling them, everywhere; nobody takes it back for BLACKLIST_MS."""
-        core = self._core
-        self._blacklist_add(node.id)
-        core.remove_node(node)
-        raw = bytes.fromhex(node.id)
-        core.rumors.tell((int(RumorKind.FORGET), raw), raw, len(core.nodes), origin=True)
-        core.persist()
+        self._blacklist_add(node.id, BLACKLIST_MS)
+        self._core.remove_node(node)
+        self._tell_ban(node.id, origin=True)
+        self._core.persist()
 
-    def on_forget(self, node: Node | None, node_id: str) -> None:
+    def on_forget(self, node: Node | None, node_id: str, left_ms: int) -> None:
+        """on_forget(node, id, left_ms): it was forgotten elsewhere, where the ban ends in `left_ms`."""
         core = self._core
-        if node is core.myself or node_id in self._blacklist:
+        if node is core.myself or self.is_blacklisted(node_id):
             return
         if node is not None and node is core.my_primary():
             return
         if core.now_ms < self._invited_again.get(node_id, 0.0):
             return
-        self._blacklist_add(node_id)
-        raw = bytes.fromhex(node_id)
-        core.rumors.tell((int(RumorKind.FORGET), raw), raw, len(core.nodes), origin=False)
+        self._blacklist_add(node_id, min(left_ms, BLACKLIST_MS))
+        self._tell_ban(node_id, origin=False)
         if node is not None:
             core.remove_node(node)
             core.persist_lazily()
@@ -186,17 +184,23 @@ class Membership:
         """is_unwanted(id) -> is_blacklisted(id), asked because somebody speaks of it as of a member."""
         if not self.is_blacklisted(node_id):
             return False
-        if self._blacklist[node_id] - self._core.now_ms > BLACKLIST_MS - REMIND_MS:
-            raw = bytes.fromhex(node_id)
-            self._core.rumors.tell((int(RumorKind.FORGET), raw), raw, len(self._core.nodes), origin=False)
+        if self._blacklist[node_id] - self._core.now_ms > REMIND_UNTIL_MS:
+            self._tell_ban(node_id, origin=False)
         return True
+
+    def _tell_ban(self, node_id: str, *, origin: bool) -> None:
+        core = self._core
+        raw = bytes.fromhex(node_id)
+        rumor = (int(RumorKind.FORGET), raw, int(self._blacklist[node_id] - core.now_ms))
+        core.rumors.tell(rumor, raw, len(core.nodes), origin=origin)
 
     def clear_blacklist(self) -> None:
         self._blacklist.clear()
         self._invited_again.clear()
 
-    def _blacklist_add(self, node_id: str) -> None:
-        self._blacklist[node_id] = self._core.now_ms + BLACKLIST_MS
+    def _blacklist_add(self, node_id: str, ban_ms: float) -> None:
+        self._blacklist.pop(node_id, None)
+        self._blacklist[node_id] = self._core.now_ms + ban_ms
         self._invited_again.pop(node_id, None)
         while len(self._blacklist) > BLACKLIST_MAX:
             del self._blacklist[next(iter(self._blacklist))]

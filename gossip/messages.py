@@ -19,7 +19,7 @@ import msgpack
 from .errors import Dropped
 from .nodes import COUNTER_MAX, UNPACK_ERRORS
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 DATAGRAM_MAX_BYTES = 1400
 TAG_BYTES = 16
 RUMORS_MAX_BYTES = 1150
@@ -112,7 +112,7 @@ class RumorKind(IntEnum):
     NOTICE = 1  # id, version: a record too long for a datagram exists
     SUSPECT = 2  # id, version, Evidence: please look for yourself
     FAIL = 3  # id, version
-    FORGET = 4  # id
+    FORGET = 4  # id, milliseconds for which it is not to be taken back
     DELTA = 5  # id, record without slots, digest of the record with them, steps (see `deltas`)
 
 
@@ -121,7 +121,7 @@ _RUMOR_FIELDS: dict[int, tuple[type, ...]] = {
     RumorKind.NOTICE: (bytes, int),
     RumorKind.SUSPECT: (bytes, int, int),
     RumorKind.FAIL: (bytes, int),
-    RumorKind.FORGET: (bytes,),
+    RumorKind.FORGET: (bytes, int),
     RumorKind.DELTA: (bytes, bytes, int, bytes),
 }
 Rumor = tuple[Any, ...]

@@ -21,7 +21,7 @@ def on_rumor(core: ClusterCore, rumor: Rumor, sender: Node) -> None:
         return
     node = core.nodes.get(rumor[1].hex())
     if kind == RumorKind.FORGET:
-        core.membership.on_forget(node, rumor[1].hex())
+        core.membership.on_forget(node, rumor[1].hex(), rumor[2])
     elif kind == RumorKind.DELTA:
         _on_delta(core, node, rumor, sender)
     elif kind == RumorKind.NOTICE:

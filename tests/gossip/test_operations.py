@@ -10,6 +10,7 @@ from pyredis_cluster.gossip.config import ClusterConfig
 from pyredis_cluster.gossip.core import ClusterCore
 from pyredis_cluster.gossip.effects import BecomePrimary, BecomeReplica, DropData, Persist, SlotsLost
 from pyredis_cluster.gossip.errors import ClusterError
+from pyredis_cluster.gossip.membership import BLACKLIST_MS
 from pyredis_cluster.gossip.messages import MEET_PADDED_BYTES, Kind, RumorKind
 from pyredis_cluster.gossip.nodes import WITNESS
 
@@ -202,11 +203,23 @@ def test_an_invitation_ends_the_time_of_a_forgotten_node() -> None:
     assert C not in bench.core.nodes
 
 
+def test_a_ban_that_is_heard_of_late_ends_when_the_others_do() -> None:
+    bench = three()
+    bench.receive(2, Kind.GOSSIP, rumors=((int(RumorKind.FORGET), bytes.fromhex(C), 10_000),))
+    assert C not in bench.core.nodes
+    bench.core.advance(NOW + 4_000)
+    bench.core.merge(record(3, primary_id=B))
+    assert (RumorKind.FORGET, bytes.fromhex(C), 6_000) in bench.core.rumors.piggyback()
+    bench.core.advance(NOW + 10_001)
+    bench.core.merge(record(3, primary_id=B))
+    assert C in bench.core.nodes
+
+
 def test_forget_is_told_to_all_and_lasts_a_minute() -> None:
     bench = three()
     operations.forget(bench.core, C, NOW)
     (news, *_) = bench.sent(Kind.GOSSIP)
-    assert (RumorKind.FORGET, bytes.fromhex(C)) in news.message.rumors
+    assert (RumorKind.FORGET, bytes.fromhex(C), BLACKLIST_MS) in news.message.rumors
     bench.core.merge(record(3, primary_id=B))
     assert C not in bench.core.nodes
     operations.forget(bench.core, C, NOW)
