@@ -46,7 +46,10 @@ from .persistence.persistence import Persistence
 from .reactor import Reactor
 from .reclaiming import Reclaimer
 from .replication.backlog import Backlog
+from .replication.primary import PrimarySide
+from .replication.replica_link import ReplicaLink
 from .replication.replication import Replication
+from .replication.stream import Stream
 from .shutdown import Options, Shutdown
 from .values.table import Table
 
@@ -89,9 +92,12 @@ bind(
     ExpiryIndex,
     Journal,
     Keyspace,
+    PrimarySide,
     Reactor,
+    ReplicaLink,
     RequestParser,
     Stats,
+    Stream,
     Table,
 )
 

@@ -27,7 +27,7 @@ static PyObject *call_taking(PyObject *self, PyObject *name, PyObject *argument)
     return result;
 }
 
-static int file_descriptor(PyObject *self) {
+int native_file_descriptor(PyObject *self) {
     PyObject *fd = FIELD(self, connection, fd);
     long value = fd != NULL && PyLong_CheckExact(fd) ? PyLong_AsLong(fd) : -1;
     if (value < 0 && PyErr_Occurred()) {
@@ -145,7 +145,7 @@ static PyObject *received(PyObject *self, PyObject *commands, const char *rest, 
 
 PyObject *native_on_readable(PyObject *self) {
     char chunk[READ_CHUNK_BYTES];
-    int fd = file_descriptor(self);
+    int fd = native_file_descriptor(self);
     if (fd < 0 || !reads_plainly(self)) {
         return native_original(&native_connection_methods[ON_READABLE], &self, 1);
     }
@@ -187,7 +187,7 @@ PyObject *native_flush(PyObject *self) {
     PyObject *client = FIELD(self, connection, client);
     PyObject *out = IS(client, client) ? FIELD(client, client, out) : NULL;
     PyObject *stats = FIELD(self, connection, stats);
-    int fd = file_descriptor(self);
+    int fd = native_file_descriptor(self);
     if (fd < 0 || FIELD(self, connection, closed) != Py_False || !IS(stats, stats) || out == NULL
         || !PyByteArray_CheckExact(out) || PyByteArray_GET_SIZE(out) == 0) {
         return native_original(&native_connection_methods[FLUSH], &self, 1);

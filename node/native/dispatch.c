@@ -76,6 +76,13 @@ static bool is_served(const Run *run, PyObject *command, PyObject *args) {
     return run->served[slot];
 }
 
+bool native_takes(PyObject *command, Py_ssize_t count) {
+    PyObject *subcommands = FIELD(command, command, subcommands);
+    return subcommands != NULL && PyDict_CheckExact(subcommands) && PyDict_GET_SIZE(subcommands) == 0
+        && count >= number(FIELD(command, command, args_min), PY_SSIZE_T_MAX)
+        && count <= number(FIELD(command, command, args_max), -1);
+}
+
 /* The command that may run at once, borrowed; NULL where `_admit` has to look at it. Never an exception. */
 static PyObject *ordinary(Run *run, PyObject *args) {
     PyObject *name = PyList_GET_ITEM(args, 0);
@@ -97,13 +104,7 @@ static PyObject *ordinary(Run *run, PyObject *args) {
     if (!is_zero(closed) && (gates & number(closed, -1))) {
         return NULL;
     }
-    PyObject *subcommands = FIELD(command, command, subcommands);
-    if (subcommands == NULL || !PyDict_CheckExact(subcommands) || PyDict_GET_SIZE(subcommands) != 0) {
-        return NULL;
-    }
-    Py_ssize_t count = PyList_GET_SIZE(args);
-    if (count < number(FIELD(command, command, args_min), PY_SSIZE_T_MAX)
-        || count > number(FIELD(command, command, args_max), -1)) {
+    if (!native_takes(command, PyList_GET_SIZE(args))) {
         return NULL;
     }
     if (run->served != NULL && (gates & GATE_KEYS) && !is_served(run, command, args)) {
@@ -135,13 +136,12 @@ static int append(PyObject *out, const char *data, Py_ssize_t size) {
     return 0;
 }
 
-/* The reply to what a command's function raised; NULL if that is no Exception. */
-static PyObject *raised(Run *run, PyObject *command, PyObject *args) {
+PyObject *native_raised(PyObject *dispatcher, PyObject *client, PyObject *command, PyObject *args) {
     if (!PyErr_ExceptionMatches(PyExc_Exception)) {
         return NULL;
     }
     PyObject *error = native_take_error();
-    PyObject *stack[] = {run->dispatcher, run->client, command, args, error};
+    PyObject *stack[] = {dispatcher, client, command, args, error};
     PyObject *reply = PyObject_VectorcallMethod(name__raised, stack, 5, NULL);
     Py_DECREF(error);
     return reply;
@@ -177,7 +177,7 @@ static PyObject *call(Run *run, PyObject *command, PyObject *args) {
     }
     PyObject *stack[] = {run->client, args};
     PyObject *reply = PyObject_Vectorcall(function, stack, 2, NULL);
-    return reply != NULL ? reply : raised(run, command, args);
+    return reply != NULL ? reply : native_raised(run->dispatcher, run->client, command, args);
 }
 
 /* Whether a change concerns anybody: the journal's subscribers, or parked clients. If not, then what the function

@@ -131,6 +131,7 @@ static PyObject *bind(PyObject *module, PyObject *classes) {
         || replace_methods(native_connection_methods, originals) < 0
         || replace_methods(native_journal_methods, originals) < 0
         || replace_methods(native_reactor_methods, originals) < 0
+        || replace_methods(native_replication_methods, originals) < 0
         || replace_methods(native_table_methods, originals) < 0) {
         Py_XDECREF(originals);
         return NULL;

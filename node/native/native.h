@@ -15,9 +15,9 @@
 
 /* The slots (`__slots__`) of the Python classes that C reads or writes. Their places are looked up once, when a
    class is bound; from then on a slot costs what a field of a struct costs. */
-#define BACKLOG_SLOTS(X) X(_block_bytes) X(_on_data) X(_tail) X(quiet)
+#define BACKLOG_SLOTS(X) X(_block_bytes) X(_on_data) X(_starts) X(_tail) X(quiet)
 #define CLIENT_SLOTS(X) \
-    X(command) X(db) X(guard) X(last_command) X(last_interaction_ms) X(out) X(parked) X(propagated) X(replica) \
+    X(command) X(connection) X(db) X(guard) X(last_command) X(last_interaction_ms) X(out) X(parked) X(propagated) X(replica) \
     X(running) X(waiting_offset)
 #define CLOCK_SLOTS(X) X(now_ms)
 #define COMMAND_SLOTS(X) \
@@ -32,8 +32,11 @@
 #define JOURNAL_SLOTS(X) X(active) X(database) X(offset) X(subscribers)
 #define KEYSPACE_SLOTS(X) X(dirty) X(hits) X(misses) X(ready)
 #define PARSER_SLOTS(X) X(_buffer) X(_remaining) X(authenticated) X(bulk_max_bytes)
+#define PRIMARY_SIDE_SLOTS(X) X(_acks_wanted) X(backlog) X(links)
 #define REACTOR_SLOTS(X) \
     X(_epoll_fd) X(_handlers) X(_pending) X(_working) X(before_send) X(busy_ns) X(cycles) X(update_clock)
+#define REPLICA_LINK_SLOTS(X) X(client) X(next_offset) X(streaming)
+#define STREAM_SLOTS(X) X(_client) X(_dispatcher) X(_open) X(_unusual)
 #define TABLE_SLOTS(X) X(_depths) X(_mask) X(_partitions) X(_size)
 #define STATS_SLOTS(X) X(net_input_bytes) X(net_output_bytes) X(reads_processed)
 
@@ -48,9 +51,12 @@
     X(ExpiryIndex, expiry, EXPIRY_SLOTS) \
     X(Journal, journal, JOURNAL_SLOTS) \
     X(Keyspace, keyspace, KEYSPACE_SLOTS) \
+    X(PrimarySide, primary_side, PRIMARY_SIDE_SLOTS) \
     X(RequestParser, parser, PARSER_SLOTS) \
     X(Reactor, reactor, REACTOR_SLOTS) \
+    X(ReplicaLink, replica_link, REPLICA_LINK_SLOTS) \
     X(Stats, stats, STATS_SLOTS) \
+    X(Stream, stream, STREAM_SLOTS) \
     X(Table, table, TABLE_SLOTS)
 
 #define DECLARE_OFFSET(name) Py_ssize_t name;
@@ -90,8 +96,8 @@ int native_add(PyObject **slot, long long change);
 
 /* The Python methods that C calls, as interned names: `name__admit`. */
 #define EACH_NAME(X) \
-    X(_admit) X(_before_send) X(_left) X(_raised) X(_read_end) X(_read_failed) X(_received) X(_run) X(_sent) \
-    X(_write_failed) X(fault) X(feed) X(flush) X(getrandbits) X(on_readable) X(on_writable) X(random) X(schedule)
+    X(_admit) X(_before_send) X(_diverged) X(_left) X(_raised) X(_read_end) X(_read_failed) X(_received) X(_run) X(_sent) \
+    X(_write_failed) X(fault) X(feed) X(flush) X(full_name) X(getrandbits) X(on_readable) X(on_writable) X(random) X(schedule)
 #define DECLARE_NAME(name) extern PyObject *name_##name;
 EACH_NAME(DECLARE_NAME)
 
@@ -137,6 +143,16 @@ typedef struct {
 /* This thread's round, NULL outside of one. */
 extern _Thread_local Round *native_round;
 
+/* Whether a command of so many arguments may be called as it is: it has no subcommands, and they are as many as it
+   takes. Never an exception. */
+bool native_takes(PyObject *command, Py_ssize_t count);
+
+/* The reply to the exception that a command's function raised; NULL if that is no Exception. */
+PyObject *native_raised(PyObject *dispatcher, PyObject *client, PyObject *command, PyObject *args);
+
+/* The connection's socket; -1 where there is none. */
+int native_file_descriptor(PyObject *connection);
+
 /* Connection.on_readable and Connection.flush. */
 PyObject *native_on_readable(PyObject *connection);
 PyObject *native_flush(PyObject *connection);
@@ -156,6 +172,7 @@ extern StandIn native_dispatch_methods[];
 extern StandIn native_connection_methods[];
 extern StandIn native_journal_methods[];
 extern StandIn native_reactor_methods[];
+extern StandIn native_replication_methods[];
 extern StandIn native_table_methods[];
 extern PyMethodDef native_encode_functions[];
 extern PyMethodDef native_parse_functions[];

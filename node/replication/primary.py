@@ -34,6 +34,21 @@ _QUIET_PAUSES = frozenset({PausePurpose.FAILOVER.value, PausePurpose.SHUTDOWN.va
 class PrimarySide:
     """Serves replicas. The backlog subscribes to the journal when the first replica comes."""
 
+    __slots__ = (
+        "_acks_wanted",
+        "_last_ping_ms",
+        "_no_replicas_since_ms",
+        "_waiting_since_ms",
+        "backlog",
+        "full_sync",
+        "full_syncs",
+        "identity",
+        "links",
+        "partial_refused",
+        "partial_syncs",
+        "server",
+    )
+
     def __init__(self, server: Server, identity: Identity) -> None:
         self.server = server
         self.identity = identity

@@ -309,28 +309,37 @@ class PrimaryLink:
     # -- the stream
 
     def _apply(self, data: bytes) -> None:
-        self._unapplied += data
-        commands = self._parser.feed(data)
-        if self._parser.error is not None:
-            log.warning("Protocol error (Master using the inline protocol?) in the stream: %s", self._parser.error)
+        unapplied, parser, stream = self._unapplied, self._parser, self._stream
+        held = bool(unapplied)
+        if held:
+            unapplied += data
+        commands = parser.feed(data)
+        if parser.error is not None:
+            log.warning("Protocol error (Master using the inline protocol?) in the stream: %s", parser.error)
             self.lost("protocol error in the stream")
             return
-        complete = len(self._unapplied) - self._parser.tail_bytes
+        # What was read as a whole is passed on as it is.
+        read = unapplied if held else data
+        complete = len(read) - parser.tail_bytes
+        applied = 0
         if complete:
             try:
-                self._stream.apply(commands)
+                stream.apply(commands)
             except StreamError as error:
                 self.lost(str(error))
                 return
-            applied = complete - self._stream.held_bytes
-            if self._stream.held_bytes and not self._unapplied.startswith(_MULTI_HEADER, max(applied, 0)):
+            applied = complete - stream.held_bytes
+            if stream.held_bytes and not read.startswith(_MULTI_HEADER, max(applied, 0)):
                 self.lost("the stream is not made of RESP commands")
                 return
             if applied:
-                self.server.journal.append_raw(bytes(self._unapplied[:applied]))
-                del self._unapplied[:applied]
-        if self._stream.ack_wanted:
-            self._stream.ack_wanted = False
+                self.server.journal.append_raw(bytes(read[:applied]))
+        if held:
+            del unapplied[:applied]
+        elif applied < len(data):
+            unapplied += data[applied:]
+        if stream.ack_wanted:
+            stream.ack_wanted = False
             self.acknowledge()
 
     def acknowledge(self) -> None:

@@ -44,6 +44,24 @@ class SyncState(enum.Enum):
 class ReplicaLink:
     """One replica's link. `client.replica` is this object."""
 
+    __slots__ = (
+        "_progress",
+        "_snapshot_bytes",
+        "accepts_eof",
+        "accepts_psync2",
+        "ack_offset",
+        "ack_time_ms",
+        "announced_ip",
+        "answers_psync",
+        "client",
+        "listening_port",
+        "next_offset",
+        "snapshot_only",
+        "state",
+        "streaming",
+        "version",
+    )
+
     def __init__(self, client: Client) -> None:
         self.client = client
         self.state: SyncState | None = None
@@ -60,8 +78,8 @@ class ReplicaLink:
         self.ack_time_ms = 0
         self.next_offset: int | None = None
         """The offset of the stream that it is sent next; None while it needs none of the stream."""
-        self.stream_from_ack = False
-        """After an EOF-marked snapshot the stream waits for the replica's first REPLCONF ACK."""
+        self.streaming = False
+        """Whether it gets the stream now. After an EOF-marked snapshot that waits for its first REPLCONF ACK."""
         self._snapshot_bytes = 0
         self._progress: tuple[int, int] = (0, 0)
         """Of the snapshot: how much its socket had taken, and since when it takes no more."""
@@ -115,7 +133,7 @@ class ReplicaLink:
         """snapshot_sent(...): the transfer is complete; the stream follows, at once or after the first ACK."""
         self.state = SyncState.ONLINE
         self.ack_time_ms = now_ms
-        self.stream_from_ack = wait_for_ack
+        self.streaming = not wait_for_ack
         connection = self.client.connection
         if self.snapshot_only and connection is not None:
             connection.finish("snapshot was sent")
@@ -125,6 +143,7 @@ class ReplicaLink:
     def resume(self, offset: int, now_ms: int) -> None:
         """resume(offset, now_ms): a partial sync; the stream goes on from `offset`."""
         self.state = SyncState.ONLINE
+        self.streaming = True
         self.next_offset = offset
         self.ack_offset = offset - 1
         self.ack_time_ms = now_ms
@@ -143,7 +162,7 @@ class ReplicaLink:
         """
         offset = self.next_offset
         connection = self.client.connection
-        if offset is None or self.state is not SyncState.ONLINE or self.stream_from_ack or connection is None:
+        if offset is None or not self.streaming or connection is None:
             return
         out = self.client.out
         if connection.closed or len(out) >= STREAM_OUTPUT_HIGH_BYTES:
@@ -162,7 +181,7 @@ class ReplicaLink:
         self.ack_offset = max(self.ack_offset, offset)
         self.ack_time_ms = now_ms
         if self.in_sync:
-            self.stream_from_ack = False
+            self.streaming = True
 
     def enter(self, *, no_delay: bool) -> None:
         """enter(no_delay): from now on its connection carries the stream, and nothing else may be written to it."""

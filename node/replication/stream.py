@@ -37,8 +37,11 @@ class StreamError(Exception):
 class Stream:
     """apply(commands) in order. `ack_wanted` is set when the primary asked for an acknowledgement."""
 
+    __slots__ = ("_client", "_dispatcher", "_open", "_server", "_unusual", "ack_wanted", "held_bytes")
+
     def __init__(self, server: Server, client: Client) -> None:
         self._server = server
+        self._dispatcher = server.dispatcher
         self._client = client
         self._open: list[list[bytes]] | None = None
         """The commands since MULTI."""
@@ -58,25 +61,33 @@ class Stream:
         keyspace = self._server.keyspace
         policy = keyspace.expiry_policy
         keyspace.expiry_policy = ExpiryPolicy.IGNORE
-        by_name = self._server.dispatcher.by_name
-        unusual = self._unusual
         try:
-            for args in commands:
-                command = by_name.get(args[0])
-                if (
-                    command is None
-                    or self._open is not None
-                    or command in unusual
-                    or command.subcommands
-                    or not command.args_min <= len(args) <= command.args_max
-                ):
-                    self._apply_unusual(args)
-                else:
-                    self._run(command, args)
+            done, count = 0, len(commands)
+            while (done := self._run_ordinary(commands, done)) < count:
+                self._apply_unusual(commands[done])
+                done += 1
         finally:
             keyspace.expiry_policy = policy
         if keyspace.ready:
             self._server.blocking.serve_ready()
+
+    def _run_ordinary(self, commands: list[list[bytes]], done: int) -> int:
+        """Run the commands from that place on -> the place of the first one that is not ordinary, or their number."""
+        by_name = self._dispatcher.by_name
+        unusual = self._unusual
+        while self._open is None and done < len(commands):
+            args = commands[done]
+            command = by_name.get(args[0])
+            if (
+                command is None
+                or command in unusual
+                or command.subcommands
+                or not command.args_min <= len(args) <= command.args_max
+            ):
+                break
+            self._run(command, args)
+            done += 1
+        return done
 
     def _apply_unusual(self, args: list[bytes]) -> None:
         """What is part of a transaction, is about the stream, or has to be looked at."""
@@ -117,7 +128,7 @@ class Stream:
     def _run(self, command: Command, args: list[bytes]) -> None:
         client = self._client
         client.command = command
-        reply = self._server.dispatcher.execute(client, command, args)
+        reply = self._dispatcher.execute(client, command, args)
         client.propagated = None
         command.calls += 1
         if reply.startswith(b"-"):

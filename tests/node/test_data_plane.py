@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import re
+import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from random import Random
 from typing import Any
 
@@ -19,14 +20,19 @@ from pyredis_cluster.gossip.slots import key_slot
 from pyredis_cluster.node.clock import Clock
 from pyredis_cluster.node.connection import Connection
 from pyredis_cluster.node.data_plane import native, originals
+from pyredis_cluster.node.digest import dataset_digest
 from pyredis_cluster.node.dispatch import Dispatcher
 from pyredis_cluster.node.keyspace import SLOT_DICT_MAX_ENTRIES, Database, Keyspace
 from pyredis_cluster.node.reactor import Reactor
+from pyredis_cluster.node.replication.primary import PrimarySide
+from pyredis_cluster.node.replication.replica_link import ReplicaLink
+from pyredis_cluster.node.replication.stream import Stream
 from pyredis_cluster.node.values.table import Table
 
 pytestmark = pytest.mark.skipif(native is None, reason="the compiled module isn't there")
 
-CLASSES = {each.__name__: each for each in (Connection, Database, Dispatcher, Reactor, Table)}
+BOUND: list[type] = [Connection, Database, Dispatcher, PrimarySide, Reactor, ReplicaLink, Stream, Table]
+CLASSES = {each.__name__: each for each in BOUND}
 LEAK_ROUNDS = 400
 LEAK_MAX_BLOCKS = 100
 
@@ -334,6 +340,103 @@ def test_writes_are_journalled_alike() -> None:
     assert offsets == sorted(set(offsets))
     assert len(stream) > 80_000
     assert encode_command([b"SREM", b"s", b"only"]) in stream
+
+
+def streamed() -> tuple[bytes, bytes]:
+    """streamed() -> what a replica that reads by fits and starts is sent, and what was journalled."""
+    rng = Random(5)
+    with in_process_node(repl_backlog_size="16kb", client_output_buffer_limit="replica 0 0 0") as node:
+        replication, journal = node.server.replication, node.server.journal
+        replication.primary.open_backlog()
+        start = journal.offset + 1
+        node.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        node.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        introduction = b"+CONTINUE\r\n"
+        request = encode_command([b"PSYNC", replication.identity.replid.encode(), b"%d" % start])
+        assert node.exchange(request) == introduction
+        written, read = bytearray(), b""
+        recorder = Recorder(written)
+        journal.subscribe(recorder)
+        node.socket.setblocking(False)
+        for number in range(300):
+            size = rng.choice([1, 10, 1000, 20_000])
+            node.server.reactor.batch(lambda: journal.append(0, [b"SET", b"k", b"%d" % number * size]))  # noqa: B023
+            if rng.random() < 0.3:
+                read += read_all(node)
+        for _ in range(len(written)):
+            if len(read) == len(written):
+                break
+            read += read_all(node)
+        assert replication.primary.backlog is not None
+        assert next(iter(replication.primary.links.values())).next_offset == replication.primary.backlog.end
+        return read, bytes(written)
+
+
+class Recorder:
+    """A journal subscriber that keeps the bytes."""
+
+    def __init__(self, written: bytearray) -> None:
+        self._written = written
+
+    def journal_entry(self, data: bytes, offset: int, database: int, args: list[bytes]) -> None:
+        self._written += data
+
+
+def read_all(node: InProcessNode) -> bytes:
+    """read_all(node) -> what has arrived at the replica; its socket takes more after that."""
+    read = b""
+    with suppress(BlockingIOError):
+        while data := node.socket.recv(1 << 16):
+            read += data
+    node.round()
+    return read
+
+
+def test_a_replica_is_sent_the_whole_stream_by_either_plane() -> None:
+    read, written = streamed()
+    assert read == written
+    with python_plane():
+        assert streamed() == (read, written)
+
+
+APPLIED: list[list[bytes]] = [
+    [b"SELECT", b"0"],
+    *[[b"SET", b"k%d" % number, b"%d" % number] for number in range(40)],
+    [b"INCR", b"k7"],
+    [b"LPUSH", b"k7", b"not a list"],
+    [b"GET"],
+    [b"no-such-command"],
+    [b"PING"],
+    [b"MULTI"],
+    [b"INCR", b"k8"],
+    [b"EXEC"],
+    [b"SET", b"late", b"v", b"PXAT", b"1"],
+    [b"EXPIRE", b"k9", b"1"],
+    [b"CONFIG", b"nonsense"],
+    [b"REPLCONF", b"GETACK", b"*"],
+    [b"DEL", b"k1", b"k2"],
+]
+
+
+def test_a_stream_is_applied_alike(caplog: pytest.LogCaptureFixture) -> None:
+    found = []
+    for compiled in (True, False):
+        caplog.clear()
+        with nullcontext() if compiled else python_plane(), in_process_node() as node:
+            reset_statistics(node)
+            server = node.server
+            server.replication.follow("127.0.0.1", 1, connect=False)
+            assert server.replication.link is not None
+            stream = Stream(server, server.replication.link.client)
+            stream.apply(APPLIED)
+            found.append([
+                stream.ack_wanted,
+                dataset_digest(server.keyspace),
+                [(each.name, each.calls, each.failed) for each in server.dispatcher.table if each.calls],
+                [record.getMessage() for record in caplog.records],
+            ])  # fmt: skip
+    assert found[0] == found[1]
+    assert len(found[0][3]) >= 4
 
 
 def test_a_bug_in_a_command_is_answered_by_either_plane(monkeypatch: pytest.MonkeyPatch) -> None:
