@@ -93,7 +93,8 @@ class _CatchUp:
 
     nonce: int
     until_ms: float
-    next_breath_ms: float
+    turn_ends_ms: float
+    interrupted: bool = False
 
 
 class Election:
@@ -429,9 +430,11 @@ class Election:
         catch_up = self._catch_up
         if lag_bytes <= CATCH_UP_LAG_BYTES or now_ms >= catch_up.until_ms:
             return False
-        if now_ms >= catch_up.next_breath_ms:
-            catch_up.next_breath_ms = now_ms + 2 * BREATH_MS
-            self._core.emit(PauseWrites(now_ms + BREATH_MS))
+        if now_ms >= catch_up.turn_ends_ms:
+            catch_up.turn_ends_ms = now_ms + BREATH_MS  # not sooner: a starved node ends an interruption late
+            catch_up.interrupted = not catch_up.interrupted
+            if catch_up.interrupted:
+                self._core.emit(PauseWrites(catch_up.turn_ends_ms))
         return True
 
     def on_manual_offset(self, sender: Node, message: Message) -> None:
