@@ -25,15 +25,16 @@ MANUAL_TIMEOUT_MS = 5000
 """Redis's CLUSTER_MF_TIMEOUT; the primary pauses for twice as long, so that it never resumes first."""
 MANUAL_PAUSE_MS = 2 * MANUAL_TIMEOUT_MS
 MANUAL_POLL_MS = 2
-MANUAL_REPEAT_MS = 30
+MANUAL_REPEAT_MS = 10
 CATCH_UP_MS = 2000
 """How long a primary takes writes with interruptions, before it holds them back until it is replaced: meanwhile a
 replica that is behind gets the chance to come closer, for clients wait as long as it has to catch up after that.
 """
 CATCH_UP_LAG_BYTES = 128 * 1024
 """So far behind a replica may be when writes are held back: a few milliseconds of what it can apply."""
-BREATH_MS = 30
-"""The length of such an interruption, and of the time between two."""
+INTERRUPTION_MS = 30
+BETWEEN_INTERRUPTIONS_MS = 10
+"""Clients don't notice the one; the other lets what has waited pass, but hardly the replica fall behind again."""
 REQUEST_REPEAT_MS = 100
 REQUEST_TIMEOUT_MS = 500
 REQUEST_TIMEOUT_PER_VOTER_MS = 1
@@ -431,8 +432,9 @@ class Election:
         if lag_bytes <= CATCH_UP_LAG_BYTES or now_ms >= catch_up.until_ms:
             return False
         if now_ms >= catch_up.turn_ends_ms:
-            catch_up.turn_ends_ms = now_ms + BREATH_MS  # not sooner: a starved node ends an interruption late
             catch_up.interrupted = not catch_up.interrupted
+            turn_ms = INTERRUPTION_MS if catch_up.interrupted else BETWEEN_INTERRUPTIONS_MS
+            catch_up.turn_ends_ms = now_ms + turn_ms  # not sooner: a starved node ends an interruption late
             if catch_up.interrupted:
                 self._core.emit(PauseWrites(catch_up.turn_ends_ms))
         return True

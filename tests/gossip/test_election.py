@@ -13,7 +13,7 @@ from pyredis_cluster.gossip.effects import (
     ResumeWrites,
     Send,
 )
-from pyredis_cluster.gossip.election import BREATH_MS, CATCH_UP_LAG_BYTES, CATCH_UP_MS, MANUAL_PAUSE_MS
+from pyredis_cluster.gossip.election import CATCH_UP_LAG_BYTES, CATCH_UP_MS, INTERRUPTION_MS, MANUAL_PAUSE_MS
 from pyredis_cluster.gossip.messages import Kind, RumorKind
 from pyredis_cluster.gossip.nodesconf import dump, load
 from pyredis_cluster.gossip.voting import slots_digest
@@ -328,8 +328,8 @@ def test_a_manual_failover_interrupts_writes_while_the_replica_is_far_behind() -
         effects = primary.effects()
         ends_ms += [pause.until_ms - primary.now_ms for pause in of_type(effects, PauseWrites)]
         assert not of_type(effects, Send, Kind.MF_OFFSET)
-        primary.now_ms += BREATH_MS
-    assert ends_ms == [BREATH_MS] * 3, "every other time"
+        primary.now_ms += INTERRUPTION_MS
+    assert ends_ms == [INTERRUPTION_MS] * 3, "every other time"
     primary.receive(2, Kind.MF_START, 77, offset=10_000_000 - CATCH_UP_LAG_BYTES)
     effects = primary.effects()
     assert [pause.until_ms - primary.now_ms for pause in of_type(effects, PauseWrites)] == [MANUAL_PAUSE_MS]
