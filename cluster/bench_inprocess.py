@@ -26,10 +26,6 @@ STORED_ELEMENTS = 300
 """How many keys, or elements of a collection, are there before the first request: too many to be packed, and too few
 for tables that split when the hashes of their keys say so, which differ from process to process."""
 
-ELEMENTS_PER_POP = 4
-"""The list that is popped from gets so many times that number."""
-
-POPS_PER_FILL = STORED_ELEMENTS * ELEMENTS_PER_POP
 FILL_BATCH = 20
 VALUE = b"xxx"
 LIKELY_LENGTH = 345
@@ -77,10 +73,11 @@ REQUESTS: dict[str, Request] = {
     "SET": Request(lambda n: [b"SET", _key(n), VALUE], lambda n: [b"SET", _key(n), VALUE]),
     "INCR": Request(lambda n: [b"INCR", _key(n)], lambda n: [b"SET", _key(n), b"1"], _integer),
     "LPUSH": Request(lambda n: [b"LPUSH", b"mylist", VALUE], lambda n: [b"RPUSH", b"mylist", VALUE], _integer),
-    "LPOP": Request(
-        lambda n: [b"LPOP", b"mylist"], lambda n: [b"RPUSH", b"mylist", *[VALUE] * ELEMENTS_PER_POP], _bulk
-    ),
+    "RPUSH": Request(lambda n: [b"RPUSH", b"mylist", VALUE], lambda n: [b"RPUSH", b"mylist", VALUE], _integer),
+    "LPOP": Request(lambda n: [b"LPOP", b"mylist"], lambda n: [b"RPUSH", b"mylist", VALUE], _bulk),
+    "RPOP": Request(lambda n: [b"RPOP", b"mylist"], lambda n: [b"RPUSH", b"mylist", VALUE], _bulk),
     "SADD": Request(lambda n: [b"SADD", b"myset", _new(n)], lambda n: [b"SADD", b"myset", _element(n)], _integer),
+    "SPOP": Request(lambda n: [b"SPOP", b"myset"], lambda n: [b"SADD", b"myset", _element(n)], _bulk),
     "HSET": Request(
         lambda n: [b"HSET", b"myhash", _new(n), VALUE], lambda n: [b"HSET", b"myhash", _element(n), VALUE], _integer
     ),
@@ -88,6 +85,9 @@ REQUESTS: dict[str, Request] = {
         lambda n: [b"ZADD", b"myzset", b"%d" % n, _new(n)],
         lambda n: [b"ZADD", b"myzset", b"%d" % n, _element(n)],
         _integer,
+    ),
+    "ZPOPMIN": Request(
+        lambda n: [b"ZPOPMIN", b"myzset"], lambda n: [b"ZADD", b"myzset", b"%d" % n, _element(n)], _bulk
     ),
 }
 """What redis-benchmark sends, with keys and elements that are the same in each run."""

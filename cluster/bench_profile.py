@@ -21,7 +21,7 @@ from pyredis_cluster.node.data_plane import NAME
 from pyredis_cluster.node.parser import RequestParser
 from rich.table import Table
 
-from .bench_inprocess import POPS_PER_FILL, RECEIVE_BYTES, REQUESTS, InProcessNode, Request, in_process_node
+from .bench_inprocess import RECEIVE_BYTES, REQUESTS, STORED_ELEMENTS, InProcessNode, Request, in_process_node
 from .options import make_console
 
 DEFAULT_ROUNDS = 400
@@ -30,7 +30,7 @@ READ_BYTES = 16 * 1024
 """What a node reads at once."""
 
 PIPELINE_MAX = 256
-"""So many requests of any kind fit into one read."""
+"""So many requests of any kind fit into one read, and no more than STORED_ELEMENTS can be popped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Profiler:
     def _median_us(self, work: Callable[[bytes, list[list[bytes]]], int]) -> float:
         """The median of what `work` says it took, in ns, for one of the rounds' operations."""
         times = []
-        refill_every = max(1, POPS_PER_FILL // self._depth)
+        refill_every = max(1, STORED_ELEMENTS // self._depth)
         for number, (data, commands) in enumerate(self._chunks()):
             if number % refill_every == 0:
                 self._node.fill(self._request)

@@ -25,6 +25,9 @@ DOUBLE_MAX_CHARS = 5 * 1024
 PLAIN_DECIMAL_MAX_CHARS = 300
 """Digits with a point somewhere, no longer than this, neither overflow nor underflow a double."""
 
+EXACT_DIGITS_MAX = 15
+"""A double holds any integer of so many digits."""
+
 _DECIMAL = re.compile(rb"([+-]?)(\d*)\.?(\d*)(?:[eE][+-]?\d+)?")
 _HEXADECIMAL = re.compile(rb"[+-]?0[xX](?=\.?[0-9a-fA-F])[0-9a-fA-F]*\.?[0-9a-fA-F]*(?:[pP][+-]?\d+)?")
 _INFINITY = re.compile(rb"([+-]?)inf(?:inity)?", re.IGNORECASE)
@@ -48,8 +51,14 @@ def integer_or_none(text: bytes | bytearray) -> int | None:
     return None
 
 
+def plain_float(text: bytes) -> float | None:
+    """plain_float(b"007") -> 7.0 for digits that a double holds exactly, else None: then ask `float_or_none`."""
+    return float(text) if text.isdigit() and len(text) <= EXACT_DIGITS_MAX else None
+
+
 if native is not None:
     integer_or_none = native.int64
+    plain_float = native.plain_float
 
 
 def parse_integer(text: bytes | bytearray, message: str | None = None) -> int:

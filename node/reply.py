@@ -69,12 +69,19 @@ def format_integral(value: float) -> bytes | None:
     return None
 
 
+def bulk_integral(value: float) -> bytes | None:
+    """bulk_integral(2.0) -> b"$1\\r\\n2\\r\\n"; None where `format_integral` is."""
+    text = format_integral(value)
+    return None if text is None else bulk(text)
+
+
 if native is not None:
-    integer, bulk, bulk_array, format_integral = (
+    integer, bulk, bulk_array, format_integral, bulk_integral = (
         native.integer,
         native.bulk,
         native.bulk_array,
         native.format_integral,
+        native.bulk_integral,
     )
 
 
@@ -153,7 +160,7 @@ class Resp2:
 
     def double(self, value: float) -> bytes:
         """double(1.5) -> a score or float (a bulk in RESP2)."""
-        return bulk(format_double(value))
+        return bulk_integral(value) or bulk(format_shortest(value))
 
     def boolean(self, value: bool) -> bytes:
         """boolean(True) -> `:1` in RESP2, `#t` in RESP3."""

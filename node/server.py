@@ -51,6 +51,10 @@ from .replication.replica_link import ReplicaLink
 from .replication.replication import Replication
 from .replication.stream import Stream
 from .shutdown import Options, Shutdown
+from .values.hash import Hash
+from .values.score_index import ScoreIndex
+from .values.set import Set
+from .values.sorted_set import SortedSet
 from .values.table import Table
 
 log = logging.getLogger("pyredis")
@@ -90,12 +94,16 @@ bind(
     Database,
     Dispatcher,
     ExpiryIndex,
+    Hash,
     Journal,
     Keyspace,
     PrimarySide,
     Reactor,
     ReplicaLink,
     RequestParser,
+    ScoreIndex,
+    Set,
+    SortedSet,
     Stats,
     Stream,
     Table,

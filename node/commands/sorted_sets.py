@@ -11,7 +11,7 @@ from math import isnan
 from ..client import Client
 from ..command import command, key
 from ..errors import CommandError, SyntaxError_
-from ..parsing import INT64_MAX, float_or_none, parse_cursor, parse_float, parse_integer_between
+from ..parsing import INT64_MAX, float_or_none, parse_cursor, parse_float, parse_integer_between, plain_float
 from ..reply import EMPTY_ARRAY, ONE, ZERO, array, bulk, bulk_array, format_double, integer
 from ..scan_options import parse_scan_options, scan_reply
 from ..values.sorted_set import LISTPACK, SKIPLIST, SortedSet
@@ -96,7 +96,9 @@ def zadd(client: Client, args: list[bytes]) -> bytes:
     Complexity: O(log(N)) for each item added to N members
     """
     if len(args) == 4:
-        score = float_or_none(args[2])
+        score = plain_float(args[2])
+        if score is None:
+            score = float_or_none(args[2])
         if score is not None:
             return _add_one(client, args[1], args[3], score)
     return _add(client, args, _AddOptions(args))

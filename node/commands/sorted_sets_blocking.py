@@ -43,18 +43,26 @@ def _take_one(client: Client, name: bytes, zset: SortedSet, lowest: bool) -> tup
     return member, client.resp.double(score)
 
 
+def _pop_one(client: Client, name: bytes, lowest: bool) -> bytes:
+    """ZPOPMIN and ZPOPMAX without a count."""
+    zset = client.db.find(name)
+    if type(zset) is not SortedSet:
+        if zset is None:
+            return EMPTY_ARRAY
+        zset = client.db.opened(name, zset, SortedSet)
+    member, score = _take_one(client, name, zset, lowest)
+    return b"*2\r\n%b%b" % (bulk(member), score)
+
+
 def _pop(client: Client, args: list[bytes], lowest: bool) -> bytes:
-    """ZPOPMIN and ZPOPMAX (Redis: zpopMinMaxCommand)."""
+    """ZPOPMIN and ZPOPMAX with a count (Redis: zpopMinMaxCommand)."""
     if len(args) > 3:
         raise SyntaxError_
-    count = parse_non_negative(args[2]) if len(args) == 3 else 1
+    count = parse_non_negative(args[2])
     name = args[1]
     zset = find_sorted_set(client, name)
     if zset is None or count == 0:
         return EMPTY_ARRAY
-    if len(args) == 2:
-        member, score = _take_one(client, name, zset, lowest)
-        return b"*2\r\n" + bulk(member) + score
     return pairs_reply(client, *_take(client, name, zset, count, lowest))
 
 
@@ -75,6 +83,8 @@ def zpopmin(client: Client, args: list[bytes]) -> bytes:
 
     Complexity: O(log(N)*M) with N the size of the sorted set and M the number of members popped
     """
+    if len(args) == 2:
+        return _pop_one(client, args[1], lowest=True)
     return _pop(client, args, lowest=True)
 
 
@@ -95,6 +105,8 @@ def zpopmax(client: Client, args: list[bytes]) -> bytes:
 
     Complexity: O(log(N)*M) with N the size of the sorted set and M the number of members popped
     """
+    if len(args) == 2:
+        return _pop_one(client, args[1], lowest=False)
     return _pop(client, args, lowest=False)
 
 

@@ -146,23 +146,45 @@ Py_ssize_t native_append_command(PyObject *to, PyObject *args, Py_ssize_t limit)
 
 #define INTEGRAL_DOUBLE_MAX 4611686018427387904.0 /* node/reply.py */
 
-static PyObject *format_integral(PyObject *module, PyObject *number) {
+/* Write an integral double's digits; how many, 0 for one that has a fraction or is too large, -1 with an exception. */
+static Py_ssize_t put_integral(char *at, PyObject *number) {
     double value = PyFloat_AsDouble(number);
     if (value == -1.0 && PyErr_Occurred()) {
-        return NULL;
+        return -1;
     }
     if (!(value >= -INTEGRAL_DOUBLE_MAX && value <= INTEGRAL_DOUBLE_MAX) || value != (double)(long long)value) {
-        Py_RETURN_NONE;
-    }
-    if (value == 0) {
-        return PyBytes_FromString(signbit(value) ? "-0" : "0");
+        return 0;
     }
     char text[NUMBER_MAX_BYTES];
-    Py_ssize_t size = put_number(text, ':', (long long)value);
-    return PyBytes_FromStringAndSize(text + 1, size - 3);
+    Py_ssize_t size = put_number(text, value == 0 && signbit(value) ? '-' : ':', (long long)value) - 2;
+    Py_ssize_t skipped = text[0] == ':';
+    memcpy(at, text + skipped, (size_t)(size - skipped));
+    return size - skipped;
+}
+
+static PyObject *format_integral(PyObject *module, PyObject *number) {
+    char digits[NUMBER_MAX_BYTES];
+    Py_ssize_t size = put_integral(digits, number);
+    if (size <= 0) {
+        return size < 0 ? NULL : Py_NewRef(Py_None);
+    }
+    return PyBytes_FromStringAndSize(digits, size);
+}
+
+static PyObject *bulk_integral(PyObject *module, PyObject *number) {
+    char digits[NUMBER_MAX_BYTES], text[2 * NUMBER_MAX_BYTES];
+    Py_ssize_t size = put_integral(digits, number);
+    if (size <= 0) {
+        return size < 0 ? NULL : Py_NewRef(Py_None);
+    }
+    Py_ssize_t at = put_number(text, '$', size);
+    memcpy(text + at, digits, (size_t)size);
+    memcpy(text + at + size, "\r\n", 2);
+    return PyBytes_FromStringAndSize(text, at + size + 2);
 }
 
 PyMethodDef native_encode_functions[] = {
+    {"bulk_integral", bulk_integral, METH_O, "bulk_integral(2.0) -> b\"$1\\r\\n2\\r\\n\"; None where format_integral is."},
     {"format_integral", format_integral, METH_O,
      "format_integral(2.0) -> b\"2\"; None for a number with a fraction, or out of the range of integers."},
     {"integer", integer, METH_O, "integer(7) -> b\":7\\r\\n\"."},

@@ -126,12 +126,14 @@ static PyObject *bind(PyObject *module, PyObject *classes) {
         }
     }
     PyObject *originals = PyDict_New();
-    if (originals == NULL || replace_methods(native_database_methods, originals) < 0
+    if (originals == NULL || replace_methods(native_collection_methods, originals) < 0
+        || replace_methods(native_database_methods, originals) < 0
         || replace_methods(native_dispatch_methods, originals) < 0
         || replace_methods(native_connection_methods, originals) < 0
         || replace_methods(native_journal_methods, originals) < 0
         || replace_methods(native_reactor_methods, originals) < 0
         || replace_methods(native_replication_methods, originals) < 0
+        || replace_methods(native_sorted_set_methods, originals) < 0
         || replace_methods(native_table_methods, originals) < 0) {
         Py_XDECREF(originals);
         return NULL;

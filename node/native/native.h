@@ -10,8 +10,10 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdbool.h>
+#include <string.h>
 
 #define SLOT_COUNT 16384
+#define DICT_MAX_ENTRIES 512 /* node/values/table.py */
 
 /* The slots (`__slots__`) of the Python classes that C reads or writes. Their places are looked up once, when a
    class is bound; from then on a slot costs what a field of a struct costs. */
@@ -37,6 +39,10 @@
     X(_epoll_fd) X(_handlers) X(_pending) X(_working) X(before_send) X(busy_ns) X(cycles) X(update_clock)
 #define REPLICA_LINK_SLOTS(X) X(client) X(next_offset) X(streaming)
 #define STREAM_SLOTS(X) X(_client) X(_dispatcher) X(_open) X(_unusual)
+#define HASH_SLOTS(X) X(encoding) X(fields)
+#define SCORE_INDEX_SLOTS(X) X(_max_members) X(_max_scores) X(_members) X(_scores) X(_size) X(_tree)
+#define SET_SLOTS(X) X(encoding) X(entries)
+#define SORTED_SET_SLOTS(X) X(_index) X(encoding) X(scores)
 #define TABLE_SLOTS(X) X(_depths) X(_mask) X(_partitions) X(_size)
 #define STATS_SLOTS(X) X(net_input_bytes) X(net_output_bytes) X(reads_processed)
 
@@ -49,12 +55,16 @@
     X(Database, database, DATABASE_SLOTS) \
     X(Dispatcher, dispatcher, DISPATCHER_SLOTS) \
     X(ExpiryIndex, expiry, EXPIRY_SLOTS) \
+    X(Hash, hash, HASH_SLOTS) \
     X(Journal, journal, JOURNAL_SLOTS) \
     X(Keyspace, keyspace, KEYSPACE_SLOTS) \
     X(PrimarySide, primary_side, PRIMARY_SIDE_SLOTS) \
     X(RequestParser, parser, PARSER_SLOTS) \
     X(Reactor, reactor, REACTOR_SLOTS) \
     X(ReplicaLink, replica_link, REPLICA_LINK_SLOTS) \
+    X(ScoreIndex, score_index, SCORE_INDEX_SLOTS) \
+    X(Set, set, SET_SLOTS) \
+    X(SortedSet, sorted_set, SORTED_SET_SLOTS) \
     X(Stats, stats, STATS_SLOTS) \
     X(Stream, stream, STREAM_SLOTS) \
     X(Table, table, TABLE_SLOTS)
@@ -81,6 +91,11 @@ static inline bool is_zero(PyObject *number) {
     return number != NULL && PyLong_CheckExact(number) && Py_SIZE(number) == 0;
 }
 
+/* Whether a collection has that encoding. */
+static inline bool has_encoding(PyObject *encoding, const char *name) {
+    return encoding != NULL && PyBytes_CheckExact(encoding) && strcmp(PyBytes_AS_STRING(encoding), name) == 0;
+}
+
 /* Replace a slot's object by a new reference. */
 static inline void store(PyObject **slot, PyObject *value) {
     PyObject *before = *slot;
@@ -96,8 +111,9 @@ int native_add(PyObject **slot, long long change);
 
 /* The Python methods that C calls, as interned names: `name__admit`. */
 #define EACH_NAME(X) \
-    X(_admit) X(_before_send) X(_diverged) X(_left) X(_raised) X(_read_end) X(_read_failed) X(_received) X(_run) X(_sent) \
-    X(_write_failed) X(fault) X(feed) X(flush) X(full_name) X(getrandbits) X(on_readable) X(on_writable) X(random) X(schedule)
+    X(_adjust) X(_admit) X(_before_send) X(_diverged) X(_left) X(_raised) X(_read_end) X(_read_failed) X(_received) \
+    X(_run) X(_sent) X(_write_failed) X(fault) X(feed) X(flush) X(full_name) X(getrandbits) \
+    X(insert) X(on_readable) X(on_writable) X(schedule)
 #define DECLARE_NAME(name) extern PyObject *name_##name;
 EACH_NAME(DECLARE_NAME)
 
@@ -113,15 +129,28 @@ unsigned native_key_slot(PyObject *key);
 /* The dict or Table that the key is, or would be, in; NULL where that is not plain. Borrowed. */
 PyObject *native_slot_mapping(PyObject *database, PyObject *key);
 
-/* The Table's partition that the key is, or would be, in; NULL where that is not plain. Borrowed. */
-PyObject *native_partition(PyObject *table, PyObject *key);
-
 /* Table.__setitem__ where it is plain: how many entries that added, -1 with an exception. */
 int native_table_put(PyObject *table, PyObject *key, PyObject *value, bool *plain);
 
 /* Have the processor fetch what looking up the keys of this many commands, from `first` on, will read. */
 #define PREFETCHED_COMMANDS 16
 void native_prefetch(PyObject *database, PyObject *commands, Py_ssize_t first);
+
+/* A collection's entries are in a dict or a Table. The dict that the key is, or would be, in, borrowed; NULL where that
+   is not plain. */
+PyObject *native_partition(PyObject *mapping, PyObject *key);
+
+/* How many entries; -1 where that is not plain. */
+Py_ssize_t native_mapping_size(PyObject *mapping);
+
+/* An entry came into the key's partition. -1 with an exception. */
+int native_grew(PyObject *mapping, PyObject *key);
+
+/* del mapping[key]; the caller holds the key. -1 with an exception. */
+int native_delete(PyObject *mapping, PyObject *key);
+
+/* A key, each as likely as any other, borrowed; NULL with an exception, or with `*plain` false. */
+PyObject *native_random_key(PyObject *mapping, PyObject *rng, bool *plain);
 
 /* Parse whole commands of bulk strings; appends lists of bytes to `commands`. Returns where the last one ends, or -1
    with an exception. */
@@ -167,12 +196,14 @@ PyObject *native_changed(PyObject *dispatcher, PyObject *client, PyObject *args)
 /* Dispatcher.run; -1 with an exception. */
 Py_ssize_t native_run(PyObject *dispatcher, PyObject *client, PyObject *commands);
 
+extern StandIn native_collection_methods[];
 extern StandIn native_database_methods[];
 extern StandIn native_dispatch_methods[];
 extern StandIn native_connection_methods[];
 extern StandIn native_journal_methods[];
 extern StandIn native_reactor_methods[];
 extern StandIn native_replication_methods[];
+extern StandIn native_sorted_set_methods[];
 extern StandIn native_table_methods[];
 extern PyMethodDef native_encode_functions[];
 extern PyMethodDef native_parse_functions[];

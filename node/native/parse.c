@@ -193,8 +193,25 @@ static PyObject *int64(PyObject *module, PyObject *text) {
     return PyLong_FromLongLong(number);
 }
 
+#define EXACT_DIGITS_MAX 15 /* a double holds any integer of so many digits */
+
+static PyObject *plain_float(PyObject *module, PyObject *text) {
+    if (!PyBytes_CheckExact(text) || PyBytes_GET_SIZE(text) == 0 || PyBytes_GET_SIZE(text) > EXACT_DIGITS_MAX) {
+        Py_RETURN_NONE;
+    }
+    long long number = 0;
+    for (const char *p = PyBytes_AS_STRING(text), *end = p + PyBytes_GET_SIZE(text); p < end; p++) {
+        if (*p < '0' || *p > '9') {
+            Py_RETURN_NONE;
+        }
+        number = number * 10 + (*p - '0');
+    }
+    return PyFloat_FromDouble((double)number);
+}
+
 PyMethodDef native_parse_functions[] = {
     {"int64", int64, METH_O, "int64(text) -> the canonical 64-bit integer that `text` is, or None."},
+    {"plain_float", plain_float, METH_O, "plain_float(text) -> the number that up to 15 digits are, or None."},
     {"parse", (PyCFunction)(void (*)(void))parse, METH_FASTCALL,
      "parse(data, bulk_max_bytes) -> (the commands that are whole from the start on, where the last one ends)."},
     {NULL},

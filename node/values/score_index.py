@@ -14,14 +14,14 @@ from collections.abc import Iterable
 from itertools import chain
 from operator import itemgetter
 
-BLOCK_MAX_ENTRIES = 768
+BLOCK_MAX_ENTRIES = 384
 """A longer block is split in two."""
 
-BLOCK_MIN_ENTRIES = 96
+BLOCK_MIN_ENTRIES = 48
 """A shorter block is joined with a neighbour, if the two don't make more than JOINED_MAX_ENTRIES."""
 
-JOINED_MAX_ENTRIES = 512
-BUILT_BLOCK_ENTRIES = 512
+JOINED_MAX_ENTRIES = 256
+BUILT_BLOCK_ENTRIES = 256
 
 Bound = tuple[int, int]
 """A position between two entries: (block, offset in the block)."""

@@ -6,9 +6,11 @@ import gc
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,11 +29,16 @@ from pyredis_cluster.node.reactor import Reactor
 from pyredis_cluster.node.replication.primary import PrimarySide
 from pyredis_cluster.node.replication.replica_link import ReplicaLink
 from pyredis_cluster.node.replication.stream import Stream
-from pyredis_cluster.node.values.table import Table
+from pyredis_cluster.node.values.hash import Hash
+from pyredis_cluster.node.values.score_index import ScoreIndex
+from pyredis_cluster.node.values.set import HASHTABLE, Set
+from pyredis_cluster.node.values.sorted_set import LISTPACK, SKIPLIST, SortedSet
+from pyredis_cluster.node.values.table import Table, grown, random_key
 
 pytestmark = pytest.mark.skipif(native is None, reason="the compiled module isn't there")
 
-BOUND: list[type] = [Connection, Database, Dispatcher, PrimarySide, Reactor, ReplicaLink, Stream, Table]
+VALUES = (Hash, ScoreIndex, Set, SortedSet, Table)
+BOUND: list[type] = [Connection, Database, Dispatcher, PrimarySide, Reactor, ReplicaLink, Stream, *VALUES]
 CLASSES = {each.__name__: each for each in BOUND}
 LEAK_ROUNDS = 400
 LEAK_MAX_BLOCKS = 100
@@ -88,6 +95,13 @@ def test_integral_doubles_are_written_alike(value: float) -> None:
     whole = value.is_integer() and abs(value) <= float(1 << 62)
     expected = (b"-0" if str(value) == "-0.0" else b"%d" % value) if whole else None
     assert native.format_integral(value) == expected
+    assert native.bulk_integral(value) == (None if expected is None else b"$%d\r\n%b\r\n" % (len(expected), expected))
+
+
+@given(st.from_regex(rb"[0-9]{1,17}", fullmatch=True) | st.binary(max_size=4))
+def test_plain_floats_are_read_alike(text: bytes) -> None:
+    assert native is not None
+    assert native.plain_float(text) == (float(text) if text.isdigit() and len(text) <= 15 else None)
 
 
 @given(
@@ -198,39 +212,153 @@ def test_pipelines_over_few_and_many_keys_are_answered_alike(keys: int) -> None:
     assert replies[0].count(b"\r\n") > len(asked)
 
 
-table_steps = st.lists(st.tuples(st.sampled_from(["set", "swap", "del", "get", "in", "random"]), st.integers(0, 900)))
+table_steps = st.lists(st.tuples(st.sampled_from(["set", "swap", "del", "get", "in", "pop"]), st.integers(0, 900)))
+
+
+def on_both_planes(work: Callable[[], list[Any]]) -> None:
+    """on_both_planes(work): asserts that it returns the same on either data plane."""
+    compiled = work()
+    with python_plane():
+        assert work() == compiled
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 900), table_steps)
-def test_tables_change_alike(size: int, steps: list[tuple[str, int]]) -> None:
-    found: list[list[Any]] = []
-    for plane in ("c", "python"):
-
-        def call(name: str, *arguments: Any, plane: str = plane) -> Any:
-            return (getattr(Table, name) if plane == "c" else python_method(f"Table.{name}"))(*arguments)
-
+@given(st.integers(0, 900), table_steps, st.integers(0, 900))
+def test_tables_change_alike(size: int, steps: list[tuple[str, int]], emptied: int) -> None:
+    def work() -> list[Any]:
         table: Table[int] = Table({b"%d" % number: number for number in range(size)})
-        rng = Random(7)
         seen: list[Any] = []
-        for step, number in steps:
+        for step, number in [*steps, *[("pop", number) for number in range(emptied)], *steps]:
             key = b"%d" % number
             if step == "set":
-                call("__setitem__", table, key, number)
+                table[key] = number
             elif step == "swap":
-                seen.append(call("swap", table, key, number))
+                seen.append(table.swap(key, number))
             elif step == "del" and key in table:
-                call("__delitem__", table, key)
+                del table[key]
             elif step == "get":
-                seen.append(call("get", table, key, -1))
+                seen.append(table.get(key, -1))
             elif step == "in":
-                seen.append(call("__contains__", table, key))
-            elif step == "random" and len(table):
-                seen.append(call("random_key", table, rng))
-            seen.append(call("__len__", table))
+                seen.append(key in table)
+            elif step == "pop":
+                seen.append((table.pop(key), table.pop(key, -1)))
+            seen.append(len(table))
         table._check()
-        found.append([*seen, sorted(table.items())])
-    assert found[0] == found[1]
+        return [*seen, table._depths, [*table.items()]]
+
+    on_both_planes(work)
+
+
+SIZES = st.sampled_from([0, 1, 9, 10, 300, 511, 512, 513, 1000, 1023, 1024, 1500])
+NUMBERS = st.integers(0, 1200)
+SCORES = st.sampled_from([float("-inf"), -1.5, -0.0, 0.0, 1.0, 2.0, 500.0, 501.0, 5000.0, float("inf")])
+LIMITS = SimpleNamespace(set_max_intset_entries=10, set_max_listpack_entries=10, set_max_listpack_value=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIZES, st.lists(st.tuples(NUMBERS, st.binary(max_size=6)), max_size=60), st.sampled_from([10, 128, 1 << 62]))
+def test_hashes_change_alike(size: int, steps: list[tuple[int, bytes]], entries_max: int) -> None:
+    def work() -> list[Any]:
+        value = Hash.of([(b"%d" % number, b"1") for number in range(size)], entries_max, 4)
+        seen = [(value.set(b"%d" % number, text, entries_max, 4), value.encoding) for number, text in steps]
+        value._check()
+        return [*seen, [*value.fields.items()]]
+
+    on_both_planes(work)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIZES, st.lists(NUMBERS | st.binary(max_size=6), max_size=60))
+def test_sets_change_alike(size: int, members: list[int | bytes]) -> None:
+    def work() -> list[Any]:
+        value = Set.of([b"%d" % number for number in range(size)], LIMITS)
+        texts = [b"%d" % each if type(each) is int else each for each in members]
+        seen = [(value.add(text, LIMITS), value.encoding) for text in texts]  # type: ignore[arg-type]
+        value._check()
+        return [*seen, [*value.entries]]
+
+    on_both_planes(work)
+
+
+@pytest.mark.parametrize("size", [3, 40, 3000])
+def test_every_key_is_as_likely_as_any_other_on_both_planes(size: int) -> None:
+    def work() -> list[Any]:
+        rng = Random(7)
+        mapping = grown({b"k%d" % number: number for number in range(size)})
+        counts = Counter(random_key(mapping, rng) for _ in range(20 * size))
+        chi_squared = sum((counts[key] - 20) ** 2 / 20 for key in mapping)
+        assert chi_squared < size + 6 * (2 * size) ** 0.5
+        return []
+
+    on_both_planes(work)
+
+
+@pytest.mark.parametrize("size", [2, 4, 400, 3000])
+def test_popping_takes_each_member_once_and_none_sooner_than_another(size: int) -> None:
+    def work() -> list[Any]:
+        rng = Random(7)
+        members = {b"%d" % number for number in range(size)}
+        early: Counter[bool] = Counter()
+        for _ in range(max(2, 3000 // size)):
+            value = Set(members, HASHTABLE)
+            popped = []
+            while len(value):
+                popped.append(value.pop(rng))
+                if len(value) % 100 == 0:
+                    value._check()
+            assert {*popped} == members
+            assert len(popped) == size
+            with pytest.raises(KeyError):
+                value.pop(rng)
+            early.update(int(member) < size // 2 for member in popped[: size // 2])
+        assert abs(early[True] - early[False]) <= 6 * early.total() ** 0.5
+        return []
+
+    on_both_planes(work)
+
+
+ORDER_STEPS = st.sampled_from(["put", "put", "remove", "lowest", "highest", "rank"])
+order_steps = st.lists(st.tuples(ORDER_STEPS, NUMBERS, SCORES), max_size=60)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SIZES, order_steps, st.sampled_from([1, 7, 1 << 30]), st.sampled_from([LISTPACK, SKIPLIST]), st.integers(0, 900))
+def test_sorted_sets_change_alike(
+    size: int, steps: list[tuple[str, int, float]], scores: int, encoding: bytes, emptied: int
+) -> None:
+    def work() -> list[Any]:
+        value = SortedSet({b"%d" % number: float(number * 7919 % scores) for number in range(size)}, encoding)
+        seen: list[Any] = []
+        for step, number, score in [*steps, *[("lowest", 0, 0.0)] * emptied, *steps]:
+            if step == "put":
+                seen.append(repr(value.put(b"%d" % number, score)))
+            elif step == "remove":
+                seen.append(value.remove(b"%d" % number))
+            elif step == "rank":
+                seen.append(value.rank(b"%d" % number))
+            elif len(value):
+                seen.append(value.pop_lowest() if step == "lowest" else value.pop_highest())
+        value._check()
+        return [*seen, repr([*value.scores.items()]), value.items(), [*map(len, value.index._members)]]
+
+    on_both_planes(work)
+
+
+def test_values_of_other_types_are_refused_or_taken_as_python_takes_them() -> None:
+    def work() -> list[Any]:
+        zset = SortedSet({b"%d" % number: float(number) for number in range(2000)}, SKIPLIST)
+        for score in (-1, 5000, 700, True):
+            zset.put(b"integer:%d" % score, score)
+            zset.put(b"float:%d" % score, float(score))
+        zset.put(b"integer:700", 3.0)
+        zset._check()
+        found: list[Any] = [zset.pop_lowest(), zset.pop_highest(), zset.rank(b"float:700"), zset.items(0, 20)]
+        for method in (zset.put, Hash().set, Set().add):
+            with pytest.raises(TypeError):
+                method(b"a")  # type: ignore[call-arg]
+        return found
+
+    on_both_planes(work)
 
 
 # -- whole sessions
