@@ -74,7 +74,7 @@ class ClusterCore:
         self.failed: dict[str, Node] = {}
         self.digest = self.myself.digest
         self.slot_map = SlotMap(self.myself)
-        self.rumors = RumorMill()
+        self.rumors = RumorMill(now_ms)
         self.stats = BusStats()
         self._persist_now = self._persist_durably = False
         self._persist_by_ms: float | None = None
@@ -254,6 +254,7 @@ class ClusterCore:
         effects += self._syncs
         self._effects, self._sends, self._syncs = [], [], []
         due_ms = min(self.election.deadline_ms(), self.membership.deadline_ms(), self.health.deadline_ms())
+        due_ms = min(due_ms, self.rumors.deadline_ms())
         self._other_due_ms = due_ms if self._persist_by_ms is None else min(due_ms, self._persist_by_ms)
         self._calm = self.election.idle() and self.health.confirmed
         self._stirred = False
@@ -314,7 +315,7 @@ class ClusterCore:
             self._syncs.append(Sync(node.address, node.id))
 
     def _send_eagerly(self) -> None:
-        for fanout, rumors in self.rumors.take_eager():
+        for fanout, rumors in self.rumors.take_eager(self.now_ms):
             count = len(self.nodes) if len(self.nodes) <= EAGER_ALL_MAX else fanout
             for node in self.roster.pick(self.rng, count, self._is_living_peer):
                 self.send_to(node, Kind.GOSSIP, (), rumors)
@@ -349,7 +350,8 @@ class ClusterCore:
         return self.nodes.get(self.myself.primary_id) if self.myself.primary_id else None
 
     def replicas_of(self, node: Node) -> list[Node]:
-        return [other for other in self.nodes.values() if other.primary_id == node.id]
+        """replicas_of(node) -> the members that replicate `node`; not the caller's to change."""
+        return self.roster.replicas_of(node.id)
 
     def sample(self, items: list[T], count: int) -> list[T]:
         """sample(items, count) -> at most `count` of `items`, at random."""
@@ -364,7 +366,7 @@ class ClusterCore:
         self._stirred = True
         node = Node(record, boot=record.boot, joined_at_ms=self.now_ms)
         self.nodes[record.id] = node
-        self.roster.changed()
+        self.roster.joined(node)
         self.digest ^= node.digest
         self.slot_map.update(node, self.nodes.values())
         return node
@@ -372,7 +374,7 @@ class ClusterCore:
     def remove_node(self, node: Node) -> None:
         self._stirred = True
         del self.nodes[node.id]
-        self.roster.changed()
+        self.roster.left(node)
         self.failed.pop(node.id, None)
         self.digest ^= node.digest
         self.detector.forget(node)
@@ -423,6 +425,8 @@ class ClusterCore:
         self._stirred = True
         self.digest ^= node.digest
         newer = record.version > node.record.version
+        if record.primary_id != node.primary_id:
+            self.roster.follows(node, node.primary_id, record.primary_id)
         node.record = record
         self.digest ^= node.digest
         self.proofs.heard_of(node)
@@ -457,15 +461,14 @@ class ClusterCore:
         """Be another node from now on (CLUSTER RESET HARD); the caller changes the record once more."""
         del self.nodes[self.myself.id]
         self.digest ^= self.myself.digest
+        self.roster.left(self.myself)
         self.myself.record = record
         self.digest ^= self.myself.digest
         self.nodes[record.id] = self.myself
-        self.roster.changed()
+        self.roster.joined(self.myself)
 
     def announce(self, node: Node, *, origin: bool) -> None:
-        raw = bytes.fromhex(node.id)
-        rumor = record_rumor(node)
-        self.rumors.tell(rumor, raw, len(self.nodes), origin=origin)
+        self.rumors.tell(record_rumor(node), bytes.fromhex(node.id), len(self.nodes), origin=origin)
 
     def mark_failed(self, node: Node, *, origin: bool) -> None:
         """Mark `node`, in its present version, as FAIL, and pass it on."""

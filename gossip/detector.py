@@ -24,7 +24,7 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from .messages import PING_PADDING, Evidence, Kind, Message, RumorKind
+from .messages import PING_PADDING, Evidence, Kind, Message, Rumor, RumorKind
 from .nodes import Address, Node
 from .rumors import EAGER_ALL_MAX
 
@@ -42,6 +42,12 @@ HEARSAY_SHARE = 0.25
 """Who was told of a suspicion passes it on if the suspect leaves it without answer for this share of the time that
 an answer may take otherwise: others have tried already, and each step of the way to all members costs so long.
 """
+SELF_DOUBT_MAX: Final = 4
+"""A node whose own probes keep failing waits up to so many times longer, and once, before it asks others about a
+member and then suspects it. Its evidence of silence is counted from the first probe all the same.
+"""
+SELF_DOUBT_MUTE: Final = 3
+"""Whose probes have failed so often lately, on balance, reports nobody for silence."""
 CATCH_UP_PROBES_MAX = 32
 """Voters that an unconfirmed node probes in each period."""
 PENDING_MAX: Final = 4096
@@ -75,11 +81,14 @@ class Detector:
         self._core = core
         self._sequence = core.rng.getrandbits(32)
         self._pending: dict[int, _Probe] = {}
-        self._escalations: list[tuple[float, int]] = []
+        self._escalations: list[tuple[float, int, bool]] = []
+        """When, which probe, and whether it has been asked for again."""
         self._round: list[str] = []
         self._own_turn = False
         self._relays: dict[str, list[int]] = {}
         self._hearsay: set[str] = set()
+        self.self_doubt = 0
+        """Lifeguard's local health: one more for a probe that failed, one less for one that was answered in time."""
         self.unanswered: dict[str, Node] = {}
         self.refused: dict[str, Node] = {}
         self.next_probe_at_ms = now_ms + core.rng.random() * core.config.probe_period_ms
@@ -127,7 +136,8 @@ class Detector:
     def tick(self) -> None:
         now_ms = self._core.now_ms
         while self._escalations and self._escalations[0][0] <= now_ms:
-            self._escalate(heappop(self._escalations)[1])
+            _, sequence, again = heappop(self._escalations)
+            self._escalate(sequence, again=again)
         if now_ms >= self.next_probe_at_ms:
             self._begin_period()
             self._probe_round()
@@ -141,7 +151,7 @@ class Detector:
                 node.unanswered_since_ms += lag_ms
         for probe in self._pending.values():
             probe.sent_at_ms += lag_ms
-        self._escalations = [(due_ms + lag_ms, sequence) for due_ms, sequence in self._escalations]
+        self._escalations = [(due_ms + lag_ms, sequence, again) for due_ms, sequence, again in self._escalations]
 
     # Probing
 
@@ -160,10 +170,19 @@ class Detector:
         if node.unanswered_since_ms is None and not node.failed:
             node.unanswered_since_ms = now_ms
             self.unanswered[node.id] = node
-            heappush(self._escalations, (now_ms + self._core.config.probe_timeout_ms, sequence))
+            heappush(self._escalations, (now_ms + self.patience_ms(), sequence, False))
         if node.ping_sent_ms is None:
             node.ping_sent_ms = now_ms
-        self._core.send(address, _PING, (sequence, PING_PADDING))
+        told = (self._accusation(node),) if node.suspected else None
+        self._core.send(address, _PING, (sequence, PING_PADDING), told)
+
+    def patience_ms(self) -> float:
+        """patience_ms() -> how long an answer may take before others are asked, and then they."""
+        return self._core.config.probe_timeout_ms * (1 + self.self_doubt)
+
+    def doubt_self(self) -> None:
+        """It may be this node that is slow, or that datagrams don't reach."""
+        self.self_doubt = min(SELF_DOUBT_MAX, self.self_doubt + 1)
 
     def forget(self, node: Node) -> None:
         """Whatever was held against `node` is settled: it answered, was marked FAIL, came back, or is gone."""
@@ -253,7 +272,7 @@ class Detector:
             core.rng.shuffle(self._round)
         return None
 
-    def _escalate(self, sequence: int) -> None:
+    def _escalate(self, sequence: int, *, again: bool) -> None:
         probe = self._pending.get(sequence)
         core = self._core
         if probe is None:
@@ -261,14 +280,15 @@ class Detector:
         subject = probe.subject
         if subject.unanswered_since_ms is None or subject.suspected or subject.failed:
             return
-        since_ms = core.now_ms - subject.unanswered_since_ms
-        timeout_ms = core.config.probe_timeout_ms
-        if since_ms < 1.5 * timeout_ms and subject.id not in self._hearsay:
+        if probe.sent_at_ms < subject.unanswered_since_ms:
+            return  # others have answered for it meanwhile, and it has been probed anew
+        if not again and subject.id not in self._hearsay:
+            self.doubt_self()
             for helper in core.roster.pick(core.rng, INDIRECT_PROBES, self._may_help):
                 if helper.address is not None:
                     core.send(helper.address, Kind.PING_REQ, (sequence, bytes.fromhex(subject.id)))
             self.probe(subject)
-            heappush(self._escalations, (core.now_ms + timeout_ms, sequence))
+            heappush(self._escalations, (core.now_ms + self.patience_ms(), sequence, True))
         else:
             self._suspect(subject, Evidence.SILENT)
 
@@ -282,10 +302,12 @@ class Detector:
         subject.suspected_at_ms = self._core.now_ms
         self._core.stats.suspicions += 1
         members = len(self._core.nodes)
-        raw = bytes.fromhex(subject.id)
-        rumor = (int(RumorKind.SUSPECT), raw, subject.record.version, int(evidence))
         origin = subject.id not in self._hearsay or members > EAGER_ALL_MAX
-        self._core.rumors.tell(rumor, raw, members, origin=origin)
+        self._core.rumors.tell(self._accusation(subject, evidence), bytes.fromhex(subject.id), members, origin=origin)
+
+    @staticmethod
+    def _accusation(subject: Node, evidence: int = Evidence.SILENT) -> Rumor:
+        return int(RumorKind.SUSPECT), bytes.fromhex(subject.id), subject.record.version, int(evidence)
 
     # What peers and the network say
 
@@ -311,6 +333,8 @@ class Detector:
         sender.ping_sent_ms = None
         doubted = sender.suspected or sender.failed or sender.refused_at_ms is not None
         late = trip_ms >= self._core.config.probe_timeout_ms
+        if self.self_doubt and not late:
+            self.self_doubt -= 1
         as_usual = not (doubted or late or probe.relay is not None or sender.reported_at_ms is not None)
         self._answered(sender)
         if probe.relay is not None:
@@ -355,7 +379,7 @@ class Detector:
         self._hearsay.add(subject.id)
         self.probe(subject)
         due_ms = self._core.now_ms + self._core.config.probe_timeout_ms * HEARSAY_SHARE
-        heappush(self._escalations, (due_ms, self._sequence))
+        heappush(self._escalations, (due_ms, self._sequence, False))
 
     def on_refused(self, address: Address) -> None:
         """The host at `address` answers that nobody listens there.
@@ -420,7 +444,9 @@ class Detector:
     def _weigh(self, subject: Node) -> None:
         """Report `subject` if there is evidence and the last report has worn off; count what is there."""
         evidence = self.evidence(subject)
-        if evidence is Evidence.CLEAR or subject.failed:
+        if evidence is Evidence.CLEAR or subject.failed or self._core.health.cut_off:
+            return
+        if evidence is Evidence.SILENT and self.self_doubt >= SELF_DOUBT_MUTE:
             return
         now_ms = self._core.now_ms
         if subject.reported_at_ms is None or now_ms - subject.reported_at_ms >= REPORT_REPEAT_MS:
@@ -458,7 +484,7 @@ class Detector:
         others = (node for node in core.roster.successors(subject.id) if node is not core.myself)
         if len(core.nodes) - 2 <= REPORT_ALL_MAX:
             return list(others)
-        replicas = [node for node in core.roster.members() if node.primary_id == subject.id]
+        replicas = core.roster.replicas_of(subject.id)
         living = (
             node for node in others if not (node.failed or node.suspected) and node.primary_id != subject.id
         )

@@ -23,6 +23,8 @@ class Health:
         self._core = core
         self.ok = False
         self.reason = "starting"
+        self.cut_off = False
+        """Whether so many voters are out of reach that it is rather this node that is."""
         self._unconfirmed_since_ms: float | None = None if confirmed else core.now_ms
         self._in_reach_since_ms: float | None = None
 
@@ -62,7 +64,8 @@ class Health:
     def _failure(self) -> str:
         core = self._core
         unreachable = self._unreachable_voters()
-        if len(core.voter_ids()) - unreachable < core.blocking_quorum():
+        self.cut_off = len(core.voter_ids()) - unreachable < core.blocking_quorum()
+        if self.cut_off:
             self.doubt()
             return "no quorum"
         if not self.confirmed:

@@ -31,7 +31,9 @@ def on_rumor(core: ClusterCore, rumor: Rumor, sender: Node) -> None:
         return
     elif kind == RumorKind.FAIL:
         core.mark_failed(node, origin=False)
-    elif kind == RumorKind.SUSPECT and node is not core.myself:
+    elif kind == RumorKind.SUSPECT and node is core.myself:
+        core.detector.doubt_self()
+    elif kind == RumorKind.SUSPECT:
         core.detector.on_suspicion(node, rumor[3])
 
 

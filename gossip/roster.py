@@ -15,21 +15,32 @@ from .nodes import Address, Node
 if TYPE_CHECKING:
     from .interfaces import Rng
 
+_NONE: list[Node] = []
 PICKS_FACTOR = 4
 """Random tries for each member wanted, before the whole list is looked through."""
 
 
 class Roster:
-    """Roster(nodes): `nodes` by id stays the caller's, who says `changed()` when its keys change."""
+    """Roster(nodes): `nodes` by id stays the caller's, who says who `joined`, who `left` and whom each `follows`."""
 
     def __init__(self, nodes: Mapping[str, Node]) -> None:
         self._nodes = nodes
         self._members: list[Node] = []
         self._ids: list[str] = []
         self._by_address: dict[Address, Node] = {}
+        self._replicas: dict[str, list[Node]] = {}
+        for node in nodes.values():
+            self.joined(node)
 
-    def changed(self) -> None:
+    def joined(self, node: Node) -> None:
+        """joined(node): it has been added to the mapping."""
         self._members, self._ids, self._by_address = [], [], {}
+        self.follows(node, "", node.primary_id)
+
+    def left(self, node: Node) -> None:
+        """left(node): it has been removed from the mapping."""
+        self._members, self._ids, self._by_address = [], [], {}
+        self.follows(node, node.primary_id, "")
 
     def members(self) -> list[Node]:
         """members() -> all of them; the list is shared and not the caller's to change."""
@@ -68,6 +79,19 @@ class Roster:
             other = self._ids[index % len(self._ids)]
             if other != node_id:
                 yield self._nodes[other]
+
+    def follows(self, node: Node, before: str, after: str) -> None:
+        """follows(node, before, after): the id of the primary that `node` replicates changed; "" is none."""
+        if before:
+            self._replicas[before].remove(node)
+            if not self._replicas[before]:
+                del self._replicas[before]
+        if after:
+            self._replicas.setdefault(after, []).append(node)
+
+    def replicas_of(self, node_id: str) -> list[Node]:
+        """replicas_of(id) -> the members that replicate it; the list is shared and not the caller's to change."""
+        return self._replicas.get(node_id, _NONE)
 
     def at(self, address: Address) -> Node | None:
         """at(address) -> the member that listens there, or None. Addresses may change at any time."""

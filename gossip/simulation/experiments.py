@@ -6,14 +6,15 @@ measuring changes nothing. Times are virtual milliseconds, read every RESOLUTION
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from .. import bitmap, operations
 from ..config import ClusterConfig
 from ..core import ClusterCore
-from ..effects import Send
-from ..messages import Keyring, encode
+from ..effects import Effect, Send
+from ..messages import Keyring, Kind, encode
 from .cluster import Simulation
 from .faults import Faults
 from .hosts import SimNode
@@ -188,6 +189,62 @@ def _slow_down(simulation: Simulation, node: SimNode) -> None:
         simulation.at(simulation.now_ms + stopped_ms + simulation.rng.uniform(*SLOW_GAP_MS), stop)
 
     simulation.at(simulation.now_ms + simulation.rng.uniform(*SLOW_GAP_MS), stop)
+
+
+def half_deaf(nodes: int, minutes: float, share: float, *, seed: int = 1) -> dict[str, float]:
+    """half_deaf(nodes, minutes, share) -> what a node does to others whose socket loses that share of what they send.
+
+    `suspected_per_hour` counts its own suspicions, all wrong, and `reports_per_hour` what it reported to others.
+    """
+    simulation = cluster(seed, nodes)
+    deaf = simulation.nodes[-1]
+    assert deaf.core is not None
+    rng = simulation.rng
+
+    def lose(source: SimNode, effects: list[Effect]) -> list[Effect]:
+        return [
+            effect
+            for effect in effects
+            if not (isinstance(effect, Send) and effect.address == deaf.address and rng.random() < share)
+        ]
+
+    simulation.tap = lose
+    before, reports = deaf.core.stats.suspicions, deaf.core.stats.sent[Kind.REPORT]
+    simulation.run(minutes * 60_000)
+    hours = minutes / 60
+    healthy = [node.core for node in simulation.nodes if node is not deaf and node.core is not None]
+    return {
+        "hours": hours,
+        "suspected_per_hour": round((deaf.core.stats.suspicions - before) / hours, 1),
+        "reports_per_hour": round((deaf.core.stats.sent[Kind.REPORT] - reports) / hours, 1),
+        "healthy_failed": float(sum(node_id != deaf.id for core in healthy for node_id in core.failed)),
+    }
+
+
+def mass_failure(nodes: int, killed: int, *, seed: int = 1) -> dict[str, float]:
+    """mass_failure(nodes, killed) -> what came of that many primaries killed in one moment, each with one replica.
+
+    Outages are those of the shards; `all_ok_ms` is until all nodes left say so; datagrams are counted until then.
+    """
+    simulation = cluster(seed, nodes)
+    victims = [node for node in simulation.nodes if node.core is not None and node.core.myself.owned][:killed]
+    start_ms, datagrams = simulation.now_ms, simulation.report.messages
+    for node in victims:
+        simulation.crash(node)
+    left = [node.core for node in simulation.nodes if node.core is not None]
+    outages = Samples(simulation.report.outages_ms)
+    simulation.run_until(lambda: len(outages.values) == killed, LIMIT_MS, "failed over")
+    simulation.run_until(lambda: all(core.health.ok for core in left), LIMIT_MS, "ok")
+    outcomes = sum((core.stats.election_outcomes for core in left), Counter[str]())
+    return {
+        "nodes": nodes,
+        "killed": killed,
+        **outages.summary(),
+        "max": round(outages.quantile(1.0), 1),
+        "all_ok_ms": round(simulation.now_ms - start_ms, 1),
+        "elections": outcomes.total(),
+        "datagrams_per_node": round((simulation.report.messages - datagrams) / len(left), 1),
+    }
 
 
 def cost(nodes: int, seconds: float, *, moving: bool, seed: int = 1) -> dict[str, float]:

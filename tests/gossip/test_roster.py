@@ -34,11 +34,23 @@ def test_successors_go_round_in_the_order_of_ids() -> None:
     assert [node.id[0] for node in roster.successors("3" * 40)] == ["4", "1", "2"]
 
 
-def test_a_member_that_came_or_went_is_seen_after_changed() -> None:
+def test_replicas_are_found_by_their_primary_wherever_they_go() -> None:
+    nodes, roster = made(4)
+    moving, leaving = nodes["3" * 40], nodes["4" * 40]
+    roster.follows(moving, "", "1" * 40)
+    leaving.record = record(4, primary_id="1" * 40)
+    roster.follows(leaving, "", "1" * 40)
+    assert roster.replicas_of("1" * 40) == [moving, leaving]
+    roster.left(nodes.pop("4" * 40))
+    roster.follows(moving, "1" * 40, "2" * 40)
+    assert roster.replicas_of("1" * 40) == []
+    assert roster.replicas_of("2" * 40) == [moving]
+
+
+def test_a_member_that_went_is_not_seen_any_more() -> None:
     nodes, roster = made(3)
     assert len(roster.members()) == 3
-    del nodes["2" * 40]
-    roster.changed()
+    roster.left(nodes.pop("2" * 40))
     assert [node.id[0] for node in roster.members()] == ["1", "3"]
     assert [node.id[0] for node in roster.successors("1" * 40)] == ["3"]
 

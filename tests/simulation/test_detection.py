@@ -12,6 +12,8 @@ from pyredis_cluster.gossip.simulation.experiments import (
     dissemination,
     failures,
     false_positives,
+    half_deaf,
+    mass_failure,
 )
 from pyredis_cluster.gossip.simulation.hosts import SimNode
 
@@ -87,3 +89,22 @@ def test_a_dead_node_costs_its_peers_next_to_nothing_in_a_large_cluster() -> Non
     before = simulation.report.messages
     simulation.run(5000)
     assert simulation.report.messages - before < 1.25 * 10 * 5 * 59
+
+
+@pytest.mark.parametrize("nodes", [6, 30])
+def test_a_node_that_hears_next_to_nothing_doubts_itself_and_reports_nobody(nodes: int) -> None:
+    found = half_deaf(nodes, 0.2, 1.0)
+    assert found["reports_per_hour"] == 0
+    assert found["healthy_failed"] == 0
+
+
+def test_a_node_that_loses_most_of_what_it_is_sent_harms_nobody() -> None:
+    found = half_deaf(6, 0.2, 0.7)
+    assert found["healthy_failed"] == 0
+
+
+def test_half_of_all_primaries_killed_at_once_are_back_before_long_and_cost_each_node_little() -> None:
+    found = mass_failure(120, 30)
+    assert found["max"] < 1000
+    assert found["all_ok_ms"] < 10_000
+    assert found["datagrams_per_node"] < 1000
