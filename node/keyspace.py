@@ -20,6 +20,7 @@ from .clock import Clock
 from .errors import WrongTypeError
 from .expiry import ExpiryIndex
 from .unpacked import Unpacked
+from .values.common import SHARED_MAX_DIGITS, shared
 from .values.list import List
 from .values.packed import COLLECTIONS, Packed, kind_of, packed, unpack
 from .values.table import Mapping, Table, random_key, scan_step
@@ -227,19 +228,26 @@ class Database:
         self.put(key, value)
 
     def put(self, key: bytes, value: Value) -> None:
-        """put(key, value) stores a value and keeps the key's time to live. O(1)."""
+        """put(key, value) stores a value and keeps the key's time to live.
+
+        O(1): a large value in whose place it comes is freed in small steps.
+        """
         slot = crc_hqx(hash_tag(key) if 123 in key else key, 0) & 16383
         keys = self.slots[slot]
-        before = len(keys)
-        if before == 0 and keys is _NO_KEYS:
+        if keys is _NO_KEYS:
             self.slots[slot] = keys = {}
+        before = keys.get(key)
+        if type(value) is bytes and len(value) <= SHARED_MAX_DIGITS:
+            value = shared(value)
         keys[key] = value
-        if len(keys) != before:
+        if before is None:
             self.size += 1
             if type(value) in COLLECTIONS:
                 self.unpacked.noted[key] = None
-            if before >= SLOT_DICT_MAX_ENTRIES and type(keys) is dict:
+            if type(keys) is dict and len(keys) > SLOT_DICT_MAX_ENTRIES:
                 self.slots[slot] = Table(keys)
+        elif type(before) in COLLECTIONS and before is not value and self.keyspace.free_later is not None:
+            self.keyspace.free_later(before, 0)
         self.keyspace.dirty += 1
         if self.watched or self.blocked:
             self._tell(key)
@@ -254,10 +262,17 @@ class Database:
         """delete(key) -> whether a living key was removed (DEL's count). O(1): a large one is freed in small steps."""
         if self.find(key) is None:
             return False
+        self.drop(key)
+        return True
+
+    def drop(self, key: bytes, counted: int = 0) -> None:
+        """drop(key) takes the key out, expired or not; no other reference to its value is left in use.
+
+        O(1): a large value is freed in small steps, and counts as so many lazily freed objects.
+        """
         value = self.remove(key)
         if type(value) is not bytes and self.keyspace.free_later is not None:
-            self.keyspace.free_later(value, 0)
-        return True
+            self.keyspace.free_later(value, counted)
 
     def remove(self, key: bytes) -> Value | None:
         """remove(key) -> the value taken out, expired or not, with its time to live; None if not there."""
@@ -283,12 +298,10 @@ class Database:
         O(1): a large value is freed in small steps.
         """
         keyspace = self.keyspace
-        value = self.remove(key)
+        self.drop(key, 1)
         keyspace.dirty -= 1  # a lazy deletion is propagated by itself, not with the command that met it
         keyspace.expired_keys += 1
         keyspace.on_expired(self, key)
-        if type(value) is not bytes and keyspace.free_later is not None:
-            keyspace.free_later(value, 1)
 
     def flush(self, lazily: bool = False, counted: bool = True) -> int:
         """flush() -> how many keys there were; the database is empty now. WATCHed keys fail, as in FLUSHDB.
@@ -349,7 +362,7 @@ class Database:
         value = keys.get(key)
         if type(value) in COLLECTIONS:
             made = keys[key] = packed(value)
-            if type(made) is List and made.pack_inside():
+            if type(made) is List and made.pack_more():
                 self.unpacked.again(key)
 
     # -- time to live

@@ -29,6 +29,9 @@ CPU_PERCENT = 25
 CPU_PERCENT_PER_EFFORT = 2
 """The share of time spent on it while work remains, by active-expire-effort (Redis: expire.c)."""
 
+PRESSING_CPU_PERCENT = 60
+"""The share while collections come faster than they are packed: what waits takes three times its memory."""
+
 
 class Reclaimer:
     """`slice()` does one slice; `run()` repeats it, at once while work remains and `hz` times a second else."""
@@ -83,7 +86,7 @@ class Reclaimer:
         """Pack collections that have been unpacked for a while -> whether there are more."""
         now_ms = self._server.clock.now_ms
         for database in self._server.keyspace.databases:
-            while keys := database.unpacked.due(now_ms, COLLECTIONS_PER_CHECK):
+            while keys := database.unpacked.due(now_ms, len(database), COLLECTIONS_PER_CHECK):
                 for key in keys:
                     database.pack(key)
                 if not has_time():
@@ -97,6 +100,8 @@ class Reclaimer:
             self._server.clock.update()
             if self.slice():
                 percent = CPU_PERCENT + CPU_PERCENT_PER_EFFORT * (config.active_expire_effort - 1)
+                if any(each.unpacked.is_pressing(len(each)) for each in self._server.keyspace.databases):
+                    percent = max(percent, PRESSING_CPU_PERCENT)
                 await trio.sleep(SLICE_NS / 1e9 * (100 - percent) / percent)
             else:
                 await trio.sleep(1 / max(1, config.hz))

@@ -42,7 +42,7 @@ def expire_at(client: Client, name: bytes, when_ms: int) -> None:
     """
     db = client.db
     if when_ms <= client.server.clock.now_ms and db.keyspace.expiry_policy is ExpiryPolicy.DELETE:
-        db.remove(name)
+        db.drop(name)
         client.propagate_as([b"UNLINK" if client.server.config.lazyfree_lazy_expire else b"DEL", name])
         return
     db.set_expiry(name, when_ms)

@@ -65,14 +65,11 @@ def unlink(client: Client, args: list[bytes]) -> bytes:
     in order to reclaim memory, where N is the number of elements of the deleted values.
     """
     db = client.db
-    free_later = db.keyspace.free_later
     deleted = 0
     for name in args[1:]:
         if db.find(name) is not None:
-            value = db.remove(name)
+            db.drop(name, 1)
             deleted += 1
-            if free_later is not None:
-                free_later(value, 1)
     return integer(deleted)
 
 

@@ -123,7 +123,7 @@ def migrate(client: Client, args: list[bytes]) -> bytes:
         acknowledged, refusal = error.acknowledged, error
     if acknowledged and not request.copy:
         for name in acknowledged:
-            database.remove(name)
+            database.drop(name)
         client.propagate_as([b"DEL", *acknowledged])
     if refusal is None:
         return OK

@@ -246,7 +246,7 @@ def _pop_count(client: Client, args: list[bytes]) -> bytes:
     db = client.db
     if count >= len(value):
         members = [*value]
-        db.remove(name)
+        db.drop(name)
         word = b"UNLINK" if client.server.config.lazyfree_lazy_server_del else b"DEL"
         client.propagate_as([word, name])
     else:

@@ -64,9 +64,7 @@ class SlotPurge:
                 if not cluster.is_foreign(slot):
                     break
                 for key in keys:
-                    value = database.remove(key)
-                    if keyspace.free_later is not None:
-                        keyspace.free_later(value, 1)
+                    database.drop(key, 1)
                 server.journal.append(0, [b"DEL", *keys])
                 removed = True
             if not keys or cluster.is_ours(slot):

@@ -239,10 +239,52 @@ static int put_into(PyObject *keys, PyObject *key, PyObject *value, bool *plain)
     return PyDict_SetItem(keys, key, value) < 0 ? -1 : PyDict_GET_SIZE(keys) != before;
 }
 
+/* Whether there is nothing under the key, or a string: a collection that is replaced is freed in small steps. */
+static bool replaces_no_collection(PyObject *keys, PyObject *key) {
+    PyObject *entries = IS(keys, table) ? native_partition(keys, key) : keys;
+    PyObject *before = entries == NULL ? NULL : PyDict_GetItemWithError(entries, key);
+    if (before == NULL) {
+        PyErr_Clear();
+        return true;
+    }
+    return PyBytes_CheckExact(before);
+}
+
+/* values/common.py: SHARED_INTEGERS; NULL before `share_integers`. */
+static PyObject *shared_integers;
+#define SHARED_MAX_DIGITS 4
+
+/* The shared object that is equal to a string, or the string; borrowed. */
+static PyObject *shared(PyObject *value) {
+    Py_ssize_t size = PyBytes_GET_SIZE(value);
+    const char *text = PyBytes_AS_STRING(value);
+    if (size == 0 || size > SHARED_MAX_DIGITS || (text[0] == '0' && size > 1) || shared_integers == NULL) {
+        return value;
+    }
+    Py_ssize_t number = 0;
+    for (Py_ssize_t at = 0; at < size; at++) {
+        if (text[at] < '0' || text[at] > '9') {
+            return value;
+        }
+        number = 10 * number + text[at] - '0';
+    }
+    return number < PyTuple_GET_SIZE(shared_integers) ? PyTuple_GET_ITEM(shared_integers, number) : value;
+}
+
+static PyObject *share_integers(PyObject *module, PyObject *integers) {
+    if (!PyTuple_CheckExact(integers)) {
+        PyErr_SetString(PyExc_TypeError, "share_integers(tuple)");
+        return NULL;
+    }
+    Py_INCREF(integers);
+    store(&shared_integers, integers);
+    Py_RETURN_NONE;
+}
+
 static PyObject *put(int method, PyObject *self, PyObject *key, PyObject *value) {
     PyObject *keys = native_slot_mapping(self, key);
-    bool plain = keys != NULL && PyBytes_CheckExact(value) && nobody_listens(self);
-    int added = plain ? put_into(keys, key, value, &plain) : 0;
+    bool plain = keys != NULL && PyBytes_CheckExact(value) && nobody_listens(self) && replaces_no_collection(keys, key);
+    int added = plain ? put_into(keys, key, shared(value), &plain) : 0;
     if (added >= 0 && !plain) {
         return original(method, self, key, value);
     }
@@ -273,5 +315,6 @@ static PyObject *database_set(PyObject *self, PyObject *const *args, Py_ssize_t 
 
 PyMethodDef native_slot_functions[] = {
     {"key_slot", key_slot_function, METH_O, "key_slot(key) -> the hash slot of a key, 0 to 16383."},
+    {"share_integers", share_integers, METH_O, "share_integers((b'0', b'1', ...)): strings equal to them are stored as them."},
     {NULL},
 };

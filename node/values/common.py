@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..data_plane import native
 from ..parsing import INT64_MAX_CHARS, integer_or_none
 from .packed import Packed, encoding_of, type_name_of
 
@@ -15,7 +16,12 @@ EMBEDDED_STRING_MAX_BYTES = 44
 """Redis: OBJ_ENCODING_EMBSTR_SIZE_LIMIT."""
 
 SHARED_INTEGERS = tuple(b"%d" % number for number in range(10_000))
-"""Counters in this range hold these very objects (Redis: OBJ_SHARED_INTEGERS)."""
+"""Strings equal to these are stored as these very objects (Redis: OBJ_SHARED_INTEGERS)."""
+
+SHARED_MAX_DIGITS = len(b"%d" % (len(SHARED_INTEGERS) - 1))
+_SHARED = {text: text for text in SHARED_INTEGERS}
+if native is not None:
+    native.share_integers(SHARED_INTEGERS)
 
 SHARED_REFERENCES = (1 << 31) - 1
 """What OBJECT REFCOUNT answers for a shared object (Redis: OBJ_SHARED_REFCOUNT)."""
@@ -45,11 +51,14 @@ def encoding(value: Any) -> bytes:
     return name
 
 
+def shared(text: bytes) -> bytes:
+    """shared(b"12") -> the shared object that is equal to it, or itself."""
+    return _SHARED.get(text, text)
+
+
 def references(value: Any) -> int:
     """references(value) -> what OBJECT REFCOUNT answers: 1, or SHARED_REFERENCES for a shared integer."""
-    if type(value) is bytes and len(value) < 5 and value.isdigit() and SHARED_INTEGERS[int(value)] is value:
-        return SHARED_REFERENCES
-    return 1
+    return SHARED_REFERENCES if type(value) is bytes and _SHARED.get(value) is value else 1
 
 
 def copied(value: Any) -> Any:

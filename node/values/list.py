@@ -16,16 +16,19 @@ from .list_blocks import (
     BLOCK_ELEMENTS,
     BLOCK_MAX_BYTES,
     END_ELEMENTS,
+    PACKED_AT_ONCE_MAX,
     RUN_ELEMENTS,
     Block,
     Entries,
     between,
+    blocked,
     count_hidden,
     elements_in,
     elements_of,
     find,
     locate,
     pack_behind_end,
+    pack_from,
     reversed_elements_of,
     without,
 )
@@ -51,9 +54,9 @@ _SHRINK_ANY_BYTES = _SIZES_BYTES[-1] // 2
 _SAFETY_BYTES = 8192
 _NO_BLOCK = (0, 0, b"")
 _UNTIL_BLOCKS_BYTES = 1 << 16
-"""When a quicklist has grown by so much, what came to its inside goes into blocks."""
-_UNTIL_PACKED_BEHIND_BYTES = _UNTIL_BLOCKS_BYTES // 4
-"""When so much came to one end while blocks were opened at the other, what came goes into blocks."""
+_UNTIL_BLOCKS_ELEMENTS = PACKED_AT_ONCE_MAX - RUN_ELEMENTS
+"""When a quicklist has grown by so much, what came to its inside goes into blocks: all of it, in one step. (When a
+quarter of it came to one end while blocks were opened at the other, that does.)"""
 
 
 def entry_bytes(element: bytes) -> int:
@@ -70,7 +73,7 @@ class List:
     `hidden` is how many more elements there are than entries in `items`, 0 for a list without blocks.
     """
 
-    __slots__ = ("_first_block", "_look_at_bytes", "encoding", "hidden", "items", "size_bytes")
+    __slots__ = ("_first_block", "_look_at_bytes", "_pack_from", "encoding", "hidden", "items", "size_bytes")
 
     type_name = b"list"
 
@@ -81,6 +84,7 @@ class List:
         self.encoding = LISTPACK
         self._look_at_bytes = _ANY_SIZE_BYTES
         self._first_block = _NO_BLOCK
+        self._pack_from = 0
 
     @classmethod
     def of(cls, elements: Iterable[bytes], fill: int) -> List:
@@ -90,8 +94,12 @@ class List:
         made.size_bytes += sum(map(entry_bytes, made.items))
         if _exceeds(fill, made.size_bytes, len(made.items)):
             made.encoding = QUICKLIST
-            while made.pack_inside():
-                pass
+            if made._may_be_packed():
+                inside = blocked(islice(made.items, END_ELEMENTS, len(made.items) - END_ELEMENTS))
+                ends = made.slice(0, END_ELEMENTS), made.slice(len(made) - END_ELEMENTS, len(made))
+                made.items = deque(chain(ends[0], inside, ends[1]))
+                made.hidden = count_hidden(made.items)
+            made._look_at_bytes = made.size_bytes + made._until_blocks_bytes()
         return made
 
     @classmethod
@@ -134,14 +142,16 @@ class List:
     def extend(self, elements: list[bytes], fill: int) -> None:
         """extend(elements, fill) pushes them one after the other at the tail. O(len(elements))."""
         self._make_room(sum(map(len, elements)), len(elements), fill)
-        self.items.extend(elements)
-        self.size_bytes += sum(map(entry_bytes, elements))
+        for run in _runs(elements):
+            self.items.extend(run)
+            self._grown_by(run)
 
     def extendleft(self, elements: list[bytes], fill: int) -> None:
         """extendleft(elements, fill) pushes them one after the other at the head. O(len(elements))."""
         self._make_room(sum(map(len, elements)), len(elements), fill)
-        self.items.extendleft(elements)
-        self.size_bytes += sum(map(entry_bytes, elements))
+        for run in _runs(elements):
+            self.items.extendleft(run)
+            self._grown_by(run)
 
     def pop(self, fill: int) -> bytes:
         """pop(fill) -> the tail, taken out; IndexError if the list is empty. O(1)."""
@@ -191,10 +201,15 @@ class List:
         """Before elements are inserted (listTypeTryConvertListpack); their headers don't count there."""
         if self.encoding is QUICKLIST:
             if self.size_bytes + more_bytes > self._look_at_bytes:
-                self.pack_inside(RUN_ELEMENTS)
+                self._pack_behind_ends()
         elif _exceeds(fill, self.size_bytes + more_bytes, len(self) + more_entries):
             self.encoding = QUICKLIST
-            self._look_at_bytes = self.size_bytes + _UNTIL_BLOCKS_BYTES
+            self._look_at_bytes = self.size_bytes + self._until_blocks_bytes()
+
+    def _grown_by(self, run: list[bytes]) -> None:
+        self.size_bytes += sum(map(entry_bytes, run))
+        if self.encoding is QUICKLIST and self.size_bytes > self._look_at_bytes:
+            self._pack_behind_ends()
 
     def _shrunk(self, fill: int) -> None:
         """After elements went (listTypeTryConvertQuicklist): a listpack again at half the limit.
@@ -214,21 +229,34 @@ class List:
 
     # -- the blocks
 
-    def pack_inside(self, at_least: int = BLOCK_ELEMENTS) -> bool:
-        """pack_inside() -> whether there is more to do: puts elements far from the ends into blocks. Bounded.
+    def pack_more(self) -> bool:
+        """pack_more() -> whether to go on: puts some of the elements far from the ends into blocks, from the head on.
 
-        Nothing is done at an end where there are not `at_least` so many.
+        Bounded. For a list that is at rest; one that grows packs itself.
         """
-        self._look_at_bytes = self.size_bytes + _UNTIL_BLOCKS_BYTES
-        entries = self.items
-        # The inside is at least as long as both ends, and its elements are not too long for blocks.
-        if len(entries) < 4 * END_ELEMENTS or self.size_bytes * BLOCK_ELEMENTS > len(self) * BLOCK_MAX_BYTES:
+        if not self._may_be_packed():
             return False
-        at_right, more_at_right = pack_behind_end(entries, at_least, left=False)
-        at_left, more_at_left = pack_behind_end(entries, at_least, left=True)
-        self.hidden += (at_right + at_left) * (BLOCK_ELEMENTS - 1)
+        made, self._pack_from = pack_from(self.items, self._pack_from)
+        self.hidden += made * (BLOCK_ELEMENTS - 1)
         self._look_for_block(END_ELEMENTS + RUN_ELEMENTS)
-        return more_at_right or more_at_left
+        return self._pack_from > 0
+
+    def _may_be_packed(self) -> bool:
+        """The inside is at least as long as both ends, and its elements are not too long for blocks."""
+        enough = self.encoding is QUICKLIST and len(self.items) >= 4 * END_ELEMENTS
+        return enough and self.size_bytes * BLOCK_ELEMENTS <= len(self) * BLOCK_MAX_BYTES
+
+    def _until_blocks_bytes(self) -> int:
+        """How much it may grow before what came is packed."""
+        return min(_UNTIL_BLOCKS_BYTES, _UNTIL_BLOCKS_ELEMENTS * self.size_bytes // max(1, len(self)))
+
+    def _pack_behind_ends(self) -> None:
+        """What came to the ends goes into blocks, where there is enough for a run. Bounded."""
+        self._look_at_bytes = self.size_bytes + self._until_blocks_bytes()
+        if self._may_be_packed():
+            made = sum(pack_behind_end(self.items, left=left) for left in (False, True))
+            self.hidden += made * (BLOCK_ELEMENTS - 1)
+            self._look_for_block(END_ELEMENTS + RUN_ELEMENTS)
 
     def _open_end(self, block: Block, *, left: bool) -> bytes:
         """A block came to an end of the list -> its outermost element; the others stand there now."""
@@ -242,10 +270,10 @@ class List:
             # A list may be filled at the other end as fast as it is emptied at this one: then it doesn't grow. What
             # the block held doesn't count, so that a list that is only emptied is not packed meanwhile.
             self._look_at_bytes -= len(block) + BLOCK_ELEMENTS
-            if self.size_bytes + _UNTIL_BLOCKS_BYTES - self._look_at_bytes > _UNTIL_PACKED_BEHIND_BYTES:
-                made, _ = pack_behind_end(self.items, RUN_ELEMENTS, left=not left)
-                self.hidden += made * (BLOCK_ELEMENTS - 1)
-                self._look_at_bytes = self.size_bytes + _UNTIL_BLOCKS_BYTES
+            until_bytes = self._until_blocks_bytes()
+            if self.size_bytes + until_bytes - self._look_at_bytes > until_bytes // 4:
+                self.hidden += pack_behind_end(self.items, left=not left) * (BLOCK_ELEMENTS - 1)
+                self._look_at_bytes = self.size_bytes + until_bytes
         self._look_for_block(BLOCK_ELEMENTS)
         return elements[0 if left else -1]
 
@@ -441,6 +469,12 @@ class List:
         assert self.hidden == count_hidden(self.items)
         assert self.encoding is QUICKLIST or self._look_at_bytes == _ANY_SIZE_BYTES
         assert self.encoding in (LISTPACK, QUICKLIST)
+
+
+def _runs(elements: list[bytes]) -> Iterable[list[bytes]]:
+    if len(elements) <= RUN_ELEMENTS:
+        return (elements,)
+    return (elements[start : start + RUN_ELEMENTS] for start in range(0, len(elements), RUN_ELEMENTS))
 
 
 def _size_class_bytes(fill: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from typing import Any, Final
 
 from msgpack import Packer, unpackb
@@ -24,7 +24,7 @@ PACKED_AT_ONCE_MAX: Final = 4096
 """So many elements of each end are put into blocks in one step, which takes 0.2 ms."""
 
 RUN_ELEMENTS: Final = 1024
-"""In a list that is in use blocks are made when there are so many elements for them: the end is taken off meanwhile."""
+"""A list that grows makes blocks when it has so many elements for them: the end may be taken off meanwhile."""
 
 _pack: Final[Callable[[object], bytes]] = Packer(use_bin_type=False).pack
 
@@ -53,25 +53,22 @@ def reversed_elements_of(entry: Entry) -> Iterable[bytes]:
     return reversed(elements_in(entry)) if isinstance(entry, Block) else (entry,)
 
 
-def pack_behind_end(entries: Entries, at_least: int, *, left: bool) -> tuple[int, bool]:
-    """pack_behind_end(entries, 128, left=True) -> (how many blocks were made, whether there are elements for more).
+def pack_behind_end(entries: Entries, *, left: bool) -> int:
+    """pack_behind_end(entries, left=True) -> how many blocks it made of the elements next to END_ELEMENTS at that end.
 
-    The elements next to END_ELEMENTS at that end go into blocks, up to the next block; nothing is done unless they
-    are `at_least` so many. O(PACKED_AT_ONCE_MAX).
+    They go into blocks up to the next block; nothing is done unless they are RUN_ELEMENTS. O(PACKED_AT_ONCE_MAX).
     """
-    least = END_ELEMENTS + max(BLOCK_ELEMENTS, at_least)
+    least = END_ELEMENTS + RUN_ELEMENTS
     if len(entries) < least or type(entries[least - 1 if left else -least]) is Block:
-        return 0, False
+        return 0
     pop, push = (entries.popleft, entries.extendleft) if left else (entries.pop, entries.extend)
-    end = [pop() for _ in range(END_ELEMENTS)]
-    run = [pop() for _ in range(min(PACKED_AT_ONCE_MAX, len(entries)))]
-    more = True
+    entries.rotate(-END_ELEMENTS if left else END_ELEMENTS)
+    run = [pop() for _ in range(min(PACKED_AT_ONCE_MAX, len(entries) - END_ELEMENTS))]
     kinds = [*map(type, run)]
     if Block in kinds:
         inner = kinds.index(Block)
         push(reversed(run[inner:]))
         del run[inner:]
-        more = False
     made: list[Entry] = []
     outer = len(run) % BLOCK_ELEMENTS
     for stop in range(len(run), outer, -BLOCK_ELEMENTS):
@@ -85,8 +82,43 @@ def pack_behind_end(entries: Entries, at_least: int, *, left: bool) -> tuple[int
         made.append(block)
     push(made)
     push(reversed(run[:outer]))
-    push(reversed(end))
-    return len(made), more and len(made) > 0
+    entries.rotate(END_ELEMENTS if left else -END_ELEMENTS)
+    return len(made)
+
+
+def blocked(entries: Iterable[Entry]) -> list[Entry]:
+    """blocked(entries) -> the same elements, BLOCK_ELEMENTS neighbours in a block. O(n).
+
+    What is left over before a block or at the end, and what is too large for one, stays as it is.
+    """
+    made: list[Entry] = []
+    for kind, group in groupby(entries, type):
+        elements = [*group]
+        whole = 0 if kind is Block else len(elements) - len(elements) % BLOCK_ELEMENTS
+        for start in range(0, whole, BLOCK_ELEMENTS):
+            run = elements[start : start + BLOCK_ELEMENTS]
+            block = _pack(run).decode("latin-1")
+            made += run if len(block) > BLOCK_MAX_BYTES else (block,)
+        made += elements[whole:]
+    return made
+
+
+def pack_from(entries: Entries, start: int) -> tuple[int, int]:
+    """pack_from(entries, 512) -> (how many blocks were made, where to go on, or 0 at the end).
+
+    Of the next PACKED_AT_ONCE_MAX entries those go into blocks that don't stand near an end. O(1), but for the deque's
+    rotation to that place and back.
+    """
+    start = max(start, END_ELEMENTS)
+    count = min(PACKED_AT_ONCE_MAX, len(entries) - END_ELEMENTS - start)
+    if count < BLOCK_ELEMENTS:
+        return 0, 0
+    entries.rotate(-start)
+    run = [entries.popleft() for _ in range(count)]
+    made = blocked(run)
+    entries.extendleft(reversed(made))
+    entries.rotate(start)
+    return (count - len(made)) // (BLOCK_ELEMENTS - 1), start + len(made)
 
 
 def count_hidden(entries: Entries) -> int:

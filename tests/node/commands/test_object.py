@@ -43,3 +43,15 @@ def test_help_and_unknown_subcommands(node: Node) -> None:
     assert b"OBJECT <subcommand>" in node.ask("OBJECT", "HELP")[0]
     assert node.error("OBJECT", "FOO", "k") == "ERR unknown subcommand 'FOO'. Try OBJECT HELP."
     assert node.error("OBJECT", "ENCODING") == "ERR wrong number of arguments for 'object|encoding' command"
+
+
+def test_small_integers_are_shared_however_they_came(node: Node) -> None:
+    node.ask("SET", "k", "1234")
+    node.ask("MSET", "l", "0", "m", "9999")
+    for key, text in ((b"k", b"1234"), (b"l", b"0"), (b"m", b"9999")):
+        assert node.ask("GET", key) == text
+        assert node.ask("OBJECT", "REFCOUNT", key) == 2147483647
+    for text in ("10000", "01", "-1", "", "1x"):
+        node.ask("SET", "k", text)
+        assert node.ask("GET", "k") == text.encode()
+        assert node.ask("OBJECT", "REFCOUNT", "k") == 1

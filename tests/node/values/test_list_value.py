@@ -169,7 +169,7 @@ def test_a_copy_is_independent_and_keeps_the_encoding() -> None:
 def long_model(count: int = 6000) -> Model:
     model = Model(FILL)
     model.push([b"%d" % (number % 4000) for number in range(count)], left=False)
-    while model.value.pack_inside():
+    while model.value.pack_more():
         pass
     assert model.value.hidden > count // 2
     model.check()
@@ -218,7 +218,7 @@ def test_a_list_with_blocks_equals_a_python_list_after_any_operations(seed: int)
                 found = value.positions(element, backward=backward, skip=0, count=9, limit=len(expected))
                 assert found == (indexes[::-1] if backward else indexes)[:9]
             case _:
-                value.pack_inside()
+                value.pack_more()
         assert len(value) == len(expected)
         assert value.slice(0, 600) == expected[:600]
         if step % 20 == 0:
@@ -252,6 +252,39 @@ def test_a_list_that_is_only_emptied_is_not_packed_meanwhile() -> None:
         value.pop(FILL)
         packed += value.hidden > hidden
     assert packed <= 1, "what came before the first pop may be packed once"
+    value._check()
+
+
+@pytest.mark.parametrize("size_bytes", [3, 16])
+@pytest.mark.parametrize("way", ["loaded", "pushed one by one", "pushed at once"])
+def test_the_whole_inside_of_a_long_list_stands_in_blocks(way: str, size_bytes: int) -> None:
+    elements = [b"%0*d" % (size_bytes, number % 1000) for number in range(50_000)]
+    if way == "loaded":
+        value = List.of(elements, FILL)
+    elif way == "pushed at once":
+        value = List()
+        value.extend(elements, FILL)
+    else:
+        value = List()
+        for element in elements:
+            value.append(element, FILL)
+    assert len(value.items) < 6000
+    assert [*value] == elements
+    value._check()
+
+
+def test_a_list_at_rest_is_packed_step_by_step_wherever_blocks_were_opened() -> None:
+    value = List.of([b"%d" % number for number in range(100_000)], FILL)
+    for index in range(20_000, 70_000, 128):
+        value.replace(index, b"new", FILL)
+    elements, entries = [*value], len(value.items)
+    assert entries > 50_000
+    steps = 1
+    while value.pack_more():
+        steps += 1
+    assert steps > 5
+    assert len(value.items) < entries // 5
+    assert [*value] == elements
     value._check()
 
 
