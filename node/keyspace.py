@@ -20,7 +20,7 @@ from .clock import Clock
 from .errors import WrongTypeError
 from .expiry import ExpiryIndex
 from .unpacked import Unpacked
-from .values.common import SHARED_MAX_DIGITS, shared
+from .values.common import SHARED_MAX_DIGITS, SHARED_STRINGS
 from .values.list import List
 from .values.packed import COLLECTIONS, Packed, kind_of, packed, unpack
 from .values.table import Mapping, Table, random_key, scan_step
@@ -237,8 +237,8 @@ class Database:
         if keys is _NO_KEYS:
             self.slots[slot] = keys = {}
         before = keys.get(key)
-        if type(value) is bytes and len(value) <= SHARED_MAX_DIGITS:
-            value = shared(value)
+        if type(value) is bytes and len(value) <= SHARED_MAX_DIGITS and value in SHARED_STRINGS:
+            value = SHARED_STRINGS[value]
         keys[key] = value
         if before is None:
             self.size += 1

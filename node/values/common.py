@@ -19,7 +19,7 @@ SHARED_INTEGERS = tuple(b"%d" % number for number in range(10_000))
 """Strings equal to these are stored as these very objects (Redis: OBJ_SHARED_INTEGERS)."""
 
 SHARED_MAX_DIGITS = len(b"%d" % (len(SHARED_INTEGERS) - 1))
-_SHARED = {text: text for text in SHARED_INTEGERS}
+SHARED_STRINGS = {text: text for text in SHARED_INTEGERS}
 if native is not None:
     native.share_integers(SHARED_INTEGERS)
 
@@ -51,14 +51,9 @@ def encoding(value: Any) -> bytes:
     return name
 
 
-def shared(text: bytes) -> bytes:
-    """shared(b"12") -> the shared object that is equal to it, or itself."""
-    return _SHARED.get(text, text)
-
-
 def references(value: Any) -> int:
     """references(value) -> what OBJECT REFCOUNT answers: 1, or SHARED_REFERENCES for a shared integer."""
-    return SHARED_REFERENCES if type(value) is bytes and _SHARED.get(value) is value else 1
+    return SHARED_REFERENCES if type(value) is bytes and SHARED_STRINGS.get(value) is value else 1
 
 
 def copied(value: Any) -> Any:
