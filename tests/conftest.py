@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pyredis_cluster.client.connection import Connection
 from pyredis_cluster.client.errors import ClientError
+
+# How long an example takes is the machine's doing.
+settings.register_profile("pyredis", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pyredis")
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0

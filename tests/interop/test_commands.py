@@ -169,7 +169,6 @@ def ordered(reply: Any) -> object:
 
 @settings(
     max_examples=300,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(commands=COMMANDS)

@@ -154,7 +154,7 @@ def fill_slot(database: Database, count: int) -> None:
 LARGE_SLOT_KEYS = SLOT_DICT_MAX_ENTRIES + 100
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(database_steps, st.sampled_from([0, LARGE_SLOT_KEYS]))
 def test_databases_change_alike(steps: list[tuple[str, bytes]], more: int) -> None:
     found: list[list[Any]] = []
@@ -222,7 +222,7 @@ def on_both_planes(work: Callable[[], list[Any]]) -> None:
         assert work() == compiled
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 900), table_steps, st.integers(0, 900))
 def test_tables_change_alike(size: int, steps: list[tuple[str, int]], emptied: int) -> None:
     def work() -> list[Any]:
@@ -255,7 +255,7 @@ SCORES = st.sampled_from([float("-inf"), -1.5, -0.0, 0.0, 1.0, 2.0, 500.0, 501.0
 LIMITS = SimpleNamespace(set_max_intset_entries=10, set_max_listpack_entries=10, set_max_listpack_value=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SIZES, st.lists(st.tuples(NUMBERS, st.binary(max_size=6)), max_size=60), st.sampled_from([10, 128, 1 << 62]))
 def test_hashes_change_alike(size: int, steps: list[tuple[int, bytes]], entries_max: int) -> None:
     def work() -> list[Any]:
@@ -267,7 +267,7 @@ def test_hashes_change_alike(size: int, steps: list[tuple[int, bytes]], entries_
     on_both_planes(work)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SIZES, st.lists(NUMBERS | st.binary(max_size=6), max_size=60))
 def test_sets_change_alike(size: int, members: list[int | bytes]) -> None:
     def work() -> list[Any]:
@@ -321,7 +321,7 @@ ORDER_STEPS = st.sampled_from(["put", "put", "remove", "lowest", "highest", "ran
 order_steps = st.lists(st.tuples(ORDER_STEPS, NUMBERS, SCORES), max_size=60)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SIZES, order_steps, st.sampled_from([1, 7, 1 << 30]), st.sampled_from([LISTPACK, SKIPLIST]), st.integers(0, 900))
 def test_sorted_sets_change_alike(
     size: int, steps: list[tuple[str, int, float]], scores: int, encoding: bytes, emptied: int

@@ -68,7 +68,7 @@ class ExpiryMachine(RuleBasedStateMachine):
 
 
 TestExpiryIndex = ExpiryMachine.TestCase
-TestExpiryIndex.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestExpiryIndex.settings = settings(max_examples=60, stateful_step_count=30)
 
 
 def test_the_mean_time_to_live_is_told() -> None:

@@ -99,7 +99,7 @@ fragments = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=fragments)
 def test_any_bytes_give_replies_or_a_close_and_no_traceback(fuzzed: Any, parts: list[bytes]) -> None:
     with connect(fuzzed.port) as sock:

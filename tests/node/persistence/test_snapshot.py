@@ -84,7 +84,7 @@ def record(value_type: int, value: bytes, key: bytes = b"k") -> bytes:
     return bytes((value_type,)) + rdb.encode_string(key) + value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(
         TEXT, st.tuples(VALUE, st.none() | st.integers(1, 1 << 42), st.integers(0, 1)), max_size=8
@@ -109,13 +109,11 @@ def test_a_keyspace_is_read_back_whatever_the_portions(
     assert reader.leftover == b"tail"
 
 
-@settings(deadline=None)
 @given(VALUE)
 def test_a_dump_payload_gives_back_the_value(value: Any) -> None:
     assert plain(encode.load_value(encode.dump_value(value), LIMITS)) == plain(value)
 
 
-@settings(deadline=None)
 @given(VALUE, st.data())
 def test_a_garbled_payload_gives_a_typed_error_or_a_value(value: Any, data: st.DataObject) -> None:
     body = bytearray(encode.dump_value(value)[:-8])
@@ -126,7 +124,6 @@ def test_a_garbled_payload_gives_a_typed_error_or_a_value(value: Any, data: st.D
         assert encode.load_value(payload, LIMITS) is not None
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_garbled_snapshot_gives_a_typed_error(data: st.DataObject) -> None:
     source = keyspace()

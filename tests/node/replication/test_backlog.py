@@ -19,7 +19,7 @@ def stretch(number: int, size: int) -> bytes:
     return (b"%08d" % number) * (size // 8 + 1)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(steps=st.lists(STEP, max_size=40), first=st.integers(1, 1 << 40))
 def test_it_is_the_end_of_the_stream_and_keeps_what_a_replica_needs(steps: list[tuple[str, int]], first: int) -> None:
     pinned: list[int] = []

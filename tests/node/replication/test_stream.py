@@ -82,7 +82,7 @@ def test_a_link_lost_anywhere_goes_on_from_its_offset(make_node: Any, expected: 
         assert node.server.journal.offset == len(DATA)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cuts=st.lists(st.integers(1, len(DATA) - 1), max_size=6), lose=st.booleans())
 def test_what_replicas_of_a_replica_get_is_the_same_stream(make_node: Any, cuts: list[int], lose: bool) -> None:
     node, link = replica(make_node)

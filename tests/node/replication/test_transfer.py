@@ -85,7 +85,7 @@ def test_a_transfer_byte_by_byte_is_whole(source: Any, target: Any, payload: byt
     check(source, transfer)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_a_garbled_snapshot_is_never_taken_for_whole(make_node: Any, data: st.DataObject) -> None:
     node = make_node()

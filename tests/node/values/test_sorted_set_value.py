@@ -51,7 +51,7 @@ def test_a_set_agrees_with_a_sorted_dict_after_every_step(steps: list[tuple[str,
     assert zset.items() == ordered(model)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32), st.sampled_from([1, 3, 100, 10**6]))
 def test_a_large_set_agrees_with_a_sorted_dict(seed: int, distinct_scores: int) -> None:
     rng = Random(seed)

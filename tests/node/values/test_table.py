@@ -112,7 +112,7 @@ class TableMachine(RuleBasedStateMachine):
 
 
 TestTable = TableMachine.TestCase
-TestTable.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestTable.settings = settings(max_examples=40, stateful_step_count=25)
 
 
 def test_a_dict_turns_into_a_table_past_the_bound() -> None:
