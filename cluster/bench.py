@@ -8,20 +8,19 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from .bench_chart import chart
+from .bench_interrupts import INTERRUPTS
 from .bench_measure import Repeats
 from .bench_report import CHART_NAME, describe, markdown, overruns, render
 from .bench_results import Section, section_as_json, section_from_json
@@ -107,18 +106,20 @@ def bench(
     node = (sys.executable, "-P", "-m", "pyredis_cluster.node")
     programs = Programs(node, (_program(redis_server),), _program(redis_benchmark), _program(redis_cli))
     console = make_console()
+    sections = []
     try:
-        sections, environment = run(names or tuple(SECTIONS), programs, scale, wish, time_limit_s)
+        with console.status("starting") as status:
+            for section in run(names or tuple(SECTIONS), programs, scale, wish, time_limit_s, status.update):
+                sections.append(section)
+                for table in render(section):
+                    console.print(table, "")
+                if output is not None:
+                    write(output, section)
     except OperatorError as error:
         raise click.ClickException(str(error)) from error
-    for section in sections:
-        for table in render(section):
-            console.print(table, "")
-    console.print(describe(environment))
+    console.print(describe(sections[0].environment))
     for line in overruns(sections):
-        console.print(f"over its aim: {line}", style="yellow")
-    if output is not None:
-        write(output, sections, environment)
+        console.print(f"over its aim: {line}", style="yellow", markup=False)
 
 
 def _program(name: str) -> str:
@@ -129,38 +130,47 @@ def _program(name: str) -> str:
 
 
 def run(
-    names: Sequence[str], programs: Programs, scale: Scale, wish: Wish, time_limit_s: float
-) -> tuple[list[Section], dict[str, Any]]:
-    """run(names, programs, scale, wish, time_limit_s) -> the sections and the environment. OperatorError."""
+    names: Sequence[str],
+    programs: Programs,
+    scale: Scale,
+    wish: Wish,
+    time_limit_s: float,
+    tell: Callable[[str], None],
+) -> Iterator[Section]:
+    """run(names, programs, scale, wish, time_limit_s, tell) -> each section when it ends. OperatorError.
+
+    `time_limit_s` is shared out to the sections; what one leaves over goes to those that follow.
+    """
     cores = Cores.choose()
-    shares = sum(SECTIONS[name].share for name in names)
-    sections = []
-    with (
-        tempfile.TemporaryDirectory(prefix="pyredis-bench-") as home,
-        pinned(cores.clients),
-        make_console().status("starting") as status,
-    ):
-        site = Site(programs, cores, Path(home), status.update)
-        for name in (name for name in SECTIONS if name in names):
-            part = SECTIONS[name]
-            deadline_s = time.monotonic() + time_limit_s * part.share / shares
-            sections.append(part.measure(site, scale, Repeats(scale.repeats, deadline_s), wish))
+    chosen = [name for name in SECTIONS if name in names]
+    ends_s = time.monotonic() + time_limit_s
+    with tempfile.TemporaryDirectory(prefix="pyredis-bench-") as home, pinned(cores.clients):
+        site = Site(programs, cores, Path(home), tell)
         with site.server(OURS) as ours, site.server(REDIS) as redis:
-            return sections, _environment(scale, ours, redis, cores)
+            environment = _environment(scale, ours, redis, cores)
+        for number, name in enumerate(chosen):
+            now_s = time.monotonic()
+            share = SECTIONS[name].share / sum(SECTIONS[each].share for each in chosen[number:])
+            repeats = Repeats(scale.repeats, now_s + (ends_s - now_s) * share)
+            section = SECTIONS[name].measure(site, scale, repeats, wish)
+            section.environment = environment
+            yield section
 
 
-def write(directory: Path, sections: Sequence[Section], environment: dict[str, Any]) -> None:
-    """write(directory, sections, environment): JSON, page and chart, with the sections that were there before."""
+def write(directory: Path, section: Section) -> None:
+    """write(directory, section): JSON, page and chart, with the other sections that were there before."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / JSON_NAME
     before = json.loads(path.read_text())["sections"] if path.exists() else []
-    known = {section.name: section for section in [*map(section_from_json, before), *sections]}
+    known = {each.name: each for each in [*map(section_from_json, before), section]}
     everything = [known[name] for name in SECTIONS if name in known]
-    found = {"environment": environment, "sections": [section_as_json(section) for section in everything]}
-    path.write_text(json.dumps(found, indent=1) + "\n")
-    (directory / MARKDOWN_NAME).write_text(markdown(everything, environment))
+    found = {"sections": [section_as_json(each) for each in everything]}
+    files = {JSON_NAME: json.dumps(found, indent=1) + "\n", MARKDOWN_NAME: markdown(everything)}
     if "commands" in known:
-        (directory / CHART_NAME).write_text(chart(known["commands"].rows))
+        files[CHART_NAME] = chart(known["commands"].rows)
+    with INTERRUPTS.held():
+        for name, text in files.items():
+            (directory / name).write_text(text)
 
 
 def _environment(scale: Scale, ours: BenchServer, redis: BenchServer, cores: Cores) -> dict[str, Any]:
@@ -185,13 +195,9 @@ def _cpu_model() -> str:
     return platform.machine()
 
 
-def _terminate(signal_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signal_number)
-
-
 def main() -> None:
-    """python -m pyredis_cluster.bench. SIGTERM ends it as Ctrl-C does: the servers are stopped."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """python -m pyredis_cluster.bench. SIGTERM and SIGHUP end it as Ctrl-C does: the servers are stopped."""
+    INTERRUPTS.take_over()
     bench()
 
 

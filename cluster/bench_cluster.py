@@ -18,7 +18,7 @@ from pyredis_cluster.gossip.slots import key_slot
 from .admin import Access
 from .bench_measure import Load, Repeats, load, measure_loads
 from .bench_results import Figure, Section
-from .bench_servers import OURS, BenchServer, spawned, wait_until_ready
+from .bench_servers import OURS, BenchServer, Launch, spawned, wait_until_ready
 from .bench_site import Scale, Site
 from .bench_workloads import VALUE, find_workloads
 from .create import create_cluster
@@ -61,7 +61,8 @@ def running_cluster(site: Site, name: str) -> Iterator[tuple[BenchServer, float]
         home = stack.enter_context(site.directory(name))
         began = time.monotonic()
         homes = [home / str(number) for number in range(NODES)]
-        nodes = [stack.enter_context(spawned(name, program, each, site.cores.server, clustered=True)) for each in homes]
+        launches = [Launch(name, program, each, site.cores.server, clustered=True) for each in homes]
+        nodes = [stack.enter_context(spawned(launch)) for launch in launches]
         for node, each in zip(nodes, homes, strict=True):
             wait_until_ready(node, each)
         addresses = [node.link.address for node in nodes]

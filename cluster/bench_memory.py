@@ -17,6 +17,9 @@ from .bench_site import Scale, Site
 
 ELEMENTS_SMALL = 10
 FILL_BATCH = 500
+FIRST_INTEGER = 1_000_000
+"""No number that either server has ready as a shared object."""
+
 AT_REST_S = 8.0
 """After the last write and before the memory is read: a node packs collections that nobody uses."""
 
@@ -25,7 +28,8 @@ COLLECTION_RATIO_MAX = 2.5
 NOTES = (
     "How much the resident memory of each server grew when the same data were written to it; fresh servers for each "
     f"line; small collections {AT_REST_S:.0f} s after the last write. Strings have 16-byte keys and 64-byte values, "
-    "small collections 10 elements, elements 16 bytes."
+    "small collections 10 elements, elements 16 bytes. In cluster mode Redis links the keys of each slot, which takes "
+    "16 bytes a key."
 )
 
 Command = list[bytes]
@@ -66,6 +70,10 @@ def _strings(count: int) -> Iterator[Command]:
     return ([b"SET", b"key:%012d" % number, b"%064d" % number] for number in range(count))
 
 
+def _integers(count: int) -> Iterator[Command]:
+    return ([b"SET", b"key:%012d" % number, b"%d" % (FIRST_INTEGER + number)] for number in range(count))
+
+
 def _small(kind: Kind, count: int) -> Iterator[Command]:
     return (kind.add(b"key:%012d" % number, number * ELEMENTS_SMALL, ELEMENTS_SMALL) for number in range(count))
 
@@ -101,7 +109,8 @@ class Case:
 def _cases(scale: Scale) -> list[Case]:
     strings, count, elements = scale.strings, scale.large_collections, scale.collection_elements
     string = Figure(f"string, of {strings:,}", "bytes/key", ratio_max=STRING_RATIO_MAX)
-    cases = [Case(string, strings, partial(_strings, strings))]
+    integer = Figure(f"string of a number, of {strings:,}", "bytes/key", ratio_max=STRING_RATIO_MAX)
+    cases = [Case(string, strings, partial(_strings, strings)), Case(integer, strings, partial(_integers, strings))]
     for kind in KINDS:
         what = f"{kind.name} of {ELEMENTS_SMALL}, of {scale.collections:,}"
         figure = Figure(what, "bytes/key", ratio_max=COLLECTION_RATIO_MAX)
@@ -112,13 +121,13 @@ def _cases(scale: Scale) -> list[Case]:
     return cases
 
 
-def measure_memory(site: Site, scale: Scale) -> Section:
-    """measure_memory(site, scale) -> Section, of standalone servers. OperatorError."""
+def measure_memory(site: Site, scale: Scale, clustered: bool) -> Section:
+    """measure_memory(site, scale, clustered) -> Section. OperatorError."""
     empty = Figure("an empty server", "MB")
     section = Section("memory", "Memory", NOTES, figures=[empty])
     for case in _cases(scale):
         site.tell(f"memory, {case.figure.what}")
-        with site.pair(clustered=False) as servers:
+        with site.pair(clustered=clustered) as servers:
             if not empty.ours:
                 empty.ours, empty.redis = ([server.rss_bytes() / 1e6] for server in servers)
             grown = _grown_bytes(servers, case.fill, AT_REST_S if case.rests else 0.0)

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .bench_results import Figure, Section
-from .bench_servers import OURS, BenchServer, memory_bytes, spawned, wait_until_ready
+from .bench_servers import OURS, BenchServer, Launch, memory_bytes, spawned, wait_until_ready
 from .bench_site import Scale, Site
 from .errors import OperatorError
 
@@ -90,18 +90,18 @@ def _start(site: Site, name: str, found: Callable[[str, float], None]) -> None:
         site.tell(f"start: {name}")
         with site.directory(name) as home:
             began = time.monotonic()
-            with spawned(name, program, home, site.cores.server) as server:
+            with spawned(Launch(name, program, home, site.cores.server)) as server:
                 wait_until_ready(server, home)
                 found("start", (time.monotonic() - began) * 1000)
 
 
 def _save_load_and_sync(site: Site, name: str, scale: Scale, found: Callable[[str, float], None]) -> None:
     program = dict(site.programs.servers())[name]
-    cores = site.cores.server
     with ExitStack() as stack:
         home = stack.enter_context(site.directory(name))
+        launch = Launch(name, program, home, site.cores.server, settings=SETTINGS)
         site.tell(f"BGSAVE: {name}")
-        with spawned(name, program, home, cores, settings=SETTINGS) as server:
+        with spawned(launch) as server:
             wait_until_ready(server, home)
             populate(server, scale.keys)
             server.settle()
@@ -116,7 +116,7 @@ def _save_load_and_sync(site: Site, name: str, scale: Scale, found: Callable[[st
             found("child", child.peak_bytes / 1e6)
         site.tell(f"loading: {name}")
         began = time.monotonic()
-        primary = stack.enter_context(spawned(name, program, home, cores, settings=SETTINGS))
+        primary = stack.enter_context(spawned(launch))
         wait_until_ready(primary, home, OPERATION_TIMEOUT_S)
         found("load", time.monotonic() - began)
         found("peak", memory_bytes(primary.pid, "VmHWM") / 1e6)

@@ -1,6 +1,6 @@
 """The results of `make bench` as tables on the terminal and as a Markdown page. Data in, text out.
 
-Law: each cell of two figures gives ours first and redis-server's second; a ratio over its aim says so.
+Law: each cell of two figures gives ours first and redis-server's second; a figure over its aim says so, and why.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
+from .bench_reasons import reason_for
 from .bench_results import Figure, Row, Sample, Section, mean_ratio, median_sample
 
 CHART_NAME = "benchmarks.svg"
@@ -30,8 +31,8 @@ def _cpu_parts(sample: Sample) -> str:
     return f"{sample.cpu_us:.2f} ({sample.user_us:.2f} + {sample.cpu_us - sample.user_us:.2f})"
 
 
-def _ratio(value: float, most: float) -> str:
-    return f"**{value:.2f}** > {most}" if value > most else f"{value:.2f}"
+def _met(over: Sequence[str], aims: str) -> str:
+    return f"**no: {', '.join(over)}**" if over else "yes" if aims else ""
 
 
 def _columns(rows: Sequence[Row], detailed: bool) -> list[_Column]:
@@ -47,13 +48,15 @@ def _columns(rows: Sequence[Row], detailed: bool) -> list[_Column]:
         ("p50 ms", _pair(lambda sample: f"{sample.p50_ms:.3f}")),
         ("p99 ms", _pair(lambda sample: f"{sample.p99_ms:.3f}")),
         ("CPU µs/op (user + system)", _pair(_cpu_parts)) if detailed else ("CPU µs/op", _pair(_cpu)),
-        ("CPU ratio", lambda row: _ratio(row.cpu_ratio, row.cpu_ratio_max)),
+        ("CPU ratio", lambda row: f"{row.cpu_ratio:.2f}"),
     ]
     if any(row.all_cpu_ratio != row.cpu_ratio for row in rows):
         columns.append(("with replicas", lambda row: f"{row.all_cpu_ratio:.2f}"))
     if all(row.clients == 1 for row in rows):
         columns.append(("p50 ratio", lambda row: f"{row.p50_ratio:.2f}"))
-    return columns
+    if detailed:
+        columns += [("p99 ratio", lambda row: f"{row.p99_ratio:.2f}"), ("aim", lambda row: row.aims)]
+    return [*columns, ("met", lambda row: _met(row.over(), row.aims))]
 
 
 def by_pipeline(rows: Sequence[Row]) -> dict[int, list[Row]]:
@@ -85,10 +88,9 @@ def _number(value: float) -> str:
 def _figure_lines(figures: Sequence[Figure]) -> tuple[list[str], list[list[str]]]:
     lines = []
     for figure in figures:
-        over = figure.over()
         cells = [figure.what, figure.unit, _number(median(figure.ours)), _number(median(figure.redis))]
-        lines.append([*cells, f"{figure.ratio:.2f}", f"**{', '.join(over)}**" if over else ""])
-    return ["what", "unit", "ours", "redis-server", "ratio", "over its aim"], lines
+        lines.append([*cells, f"{figure.ratio:.2f}", figure.aims, _met(figure.over(), figure.aims)])
+    return ["what", "unit", "ours", "redis-server", "ratio", "aim", "met"], lines
 
 
 def _tables(section: Section, detailed: bool) -> list[tuple[list[str], list[list[str]]]]:
@@ -112,15 +114,17 @@ def render(section: Section) -> list[Table]:
 
 
 def overruns(sections: Sequence[Section]) -> list[str]:
-    """overruns(sections) -> a line for each row and figure that is over its aim."""
+    """overruns(sections) -> a line for each row and figure that is over its aim, with the reason."""
     found = []
     for section in sections:
-        for row in section.rows:
-            load = f"{row.test}, P={row.pipeline}, {row.clients:,} clients, {row.value_bytes:,}-byte values"
-            found += [f"{section.title}: {load}: {', '.join(over)}" for over in [row.over()] if over]
-        for figure in section.figures:
-            if figure.ours and figure.redis and figure.over():
-                found.append(f"{section.title}: {figure.what}: {', '.join(figure.over())}")
+        missed = [
+            (f"P={row.pipeline}, {row.test}, {row.clients:,} clients, {row.value_bytes:,}-byte values", over)
+            for row in section.rows
+            for over in row.over()
+        ]
+        missed += [(each.what, over) for each in section.figures if each.ours and each.redis for over in each.over()]
+        for what, over in missed:
+            found.append(f"{section.title}: {what}: {over} ({reason_for(section.name, what, over)})")
     return found
 
 
@@ -134,12 +138,13 @@ def describe(environment: Mapping[str, Any]) -> str:
     )
 
 
-def markdown(sections: Sequence[Section], environment: Mapping[str, Any]) -> str:
-    """markdown(sections, environment) -> the page docs/benchmarks.md."""
+def markdown(sections: Sequence[Section]) -> str:
+    """markdown(sections) -> the page docs/benchmarks.md. A section that was measured in another way says so."""
+    common = sections[0].environment
     lines = [
         "# Benchmarks",
         "",
-        describe(environment),
+        describe(common),
         "",
         "Each pair is ours / redis-server's; a ratio is ours by redis-server's, higher is worse. CPU is the server's, "
         "from `/proc/PID/task/*/schedstat`: on a machine that others use too it is the figure that counts, throughput "
@@ -153,6 +158,8 @@ def markdown(sections: Sequence[Section], environment: Mapping[str, Any]) -> str
     lines += ["## Over its aim", "", *([f"- {line}" for line in over] or ["Nothing."]), ""]
     for section in sections:
         lines += [f"## {section.title}", "", section.notes, ""]
+        if section.environment != common:
+            lines += [describe(section.environment), ""]
         for headers, rows in _tables(section, detailed=True):
             lines += ["| " + " | ".join(headers) + " |", "| --- |" + " --- |" * (len(headers) - 1)]
             lines += ["| " + " | ".join(cells) + " |" for cells in rows]

@@ -73,6 +73,12 @@ class Row:
             return RATIO_COSTLY_MAX
         return RATIO_LONE_MAX if self.pipeline == 1 else RATIO_PIPELINED_MAX
 
+    @property
+    def aims(self) -> str:
+        """What the project wants to keep to, in words."""
+        p50 = f", p50 ≤ {RATIO_P50_LONE_MAX}" if self.clients == 1 else ""
+        return f"CPU ≤ {self.cpu_ratio_max}{p50}, p99 ≤ {RATIO_P99_MAX}"
+
     def over(self) -> list[str]:
         """over() -> what exceeds its ratio, in words."""
         found = []
@@ -108,6 +114,12 @@ class Figure:
             ours, redis = redis, ours
         return ours / redis if redis else 1.0
 
+    @property
+    def aims(self) -> str:
+        """What the project wants to keep to, in words; "" for nothing."""
+        ratio = [f"ratio ≤ {self.ratio_max}"] if self.ratio_max is not None else []
+        return ", ".join([*ratio, *([f"≤ {self.ours_max:g} {self.unit}"] if self.ours_max is not None else [])])
+
     def over(self) -> list[str]:
         """over() -> what exceeds its bound, in words."""
         found = []
@@ -120,13 +132,14 @@ class Figure:
 
 @dataclass(slots=True)
 class Section:
-    """A part of the report. `notes` say how it was measured."""
+    """A part of the report. `notes` say how it was measured, `environment` on what, and how often."""
 
     name: str
     title: str
     notes: str
     rows: list[Row] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
 
 
 def median_sample(samples: Sequence[Sample]) -> Sample:
@@ -157,4 +170,4 @@ def section_from_json(found: dict[str, Any]) -> Section:
         test, pipeline = described["test"], described["pipeline"]
         rows.append(Row(test, pipeline, described["clients"], described["value_bytes"], ours, redis))
     figures = [Figure(**{name: value for name, value in each.items() if name != "ratio"}) for each in found["figures"]]
-    return Section(found["name"], found["title"], found["notes"], rows, figures)
+    return Section(found["name"], found["title"], found["notes"], rows, figures, found["environment"])

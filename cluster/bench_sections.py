@@ -122,7 +122,7 @@ SECTIONS: dict[str, Part] = {
     "clients": Part(_crowd, 1),
     "values": Part(_values, 1),
     "cluster": Part(lambda site, scale, repeats, wish: measure_clusters(site, scale, repeats), 1.5),
-    "memory": Part(lambda site, scale, repeats, wish: measure_memory(site, scale), 1),
+    "memory": Part(lambda site, scale, repeats, wish: measure_memory(site, scale, wish.clustered), 1),
     "operations": Part(lambda site, scale, repeats, wish: measure_operations(site, scale), 1),
     "stalls": Part(lambda site, scale, repeats, wish: measure_stalls(site, scale, repeats), 4),
 }

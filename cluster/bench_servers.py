@@ -7,11 +7,12 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import processes
 from .admin import Access, NodeLink
+from .bench_interrupts import INTERRUPTS
 from .errors import LaunchError, OperatorError
 from .launcher import BUS_PORT_OFFSET, require_free_ports
 from .plan import Address
@@ -25,7 +26,6 @@ CALL_TIMEOUT_MS = 120_000.0
 READY_INTERVAL_S = 0.002
 LOG_NAME = "log"
 OURS, REDIS = "pyredis-node", "redis-server"
-NO_SETTINGS: Mapping[str, str] = {}
 PORT_ATTEMPTS_MAX = 100
 SETTLE_TIMEOUT_S = 3.0
 SETTLE_INTERVAL_S = 0.01
@@ -190,53 +190,49 @@ def directives(port: int, directory: Path, clustered: bool, settings: Mapping[st
     return [word for name, value in (given | dict(settings)).items() for word in (f"--{name}", value)]
 
 
-@contextmanager
-def running(
-    name: str,
-    program: Sequence[str],
-    directory: Path,
-    cores: frozenset[int],
-    *,
-    clustered: bool = False,
-    settings: Mapping[str, str] = NO_SETTINGS,
-) -> Iterator[BenchServer]:
-    """running(name, program, directory, cores) -> the server, ready for commands, on a port of its own.
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a server is started: its command line, where its files are, on which cores it runs, its directives."""
 
-    In cluster mode it owns all slots. It is stopped at the end, whatever happened. LaunchError.
+    name: str
+    program: Sequence[str]
+    directory: Path
+    cores: frozenset[int]
+    clustered: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def running(launch: Launch) -> Iterator[BenchServer]:
+    """running(launch) -> the server, ready for commands, on a port of its own; in cluster mode it owns all slots.
+
+    It is stopped at the end, whatever happened. LaunchError.
     """
-    with spawned(name, program, directory, cores, clustered=clustered, settings=settings) as server:
-        wait_until_ready(server, directory)
-        if clustered:
+    with spawned(launch) as server:
+        wait_until_ready(server, launch.directory)
+        if launch.clustered:
             server.link.call("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             wait_for(lambda: _not_ok(server.link), START_TIMEOUT_S)
         yield server
 
 
 @contextmanager
-def spawned(
-    name: str,
-    program: Sequence[str],
-    directory: Path,
-    cores: frozenset[int],
-    *,
-    clustered: bool = False,
-    settings: Mapping[str, str] = NO_SETTINGS,
-) -> Iterator[BenchServer]:
-    """spawned(name, program, directory, cores) -> as `running`, but only just started."""
-    directory.mkdir(parents=True, exist_ok=True)
+def spawned(launch: Launch) -> Iterator[BenchServer]:
+    """spawned(launch) -> as `running`, but only just started."""
+    launch.directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = [*program, *directives(port, directory, clustered, settings)]
+    command = [*launch.program, *directives(port, launch.directory, launch.clustered, launch.settings)]
     try:
-        with pinned(cores):
-            process = processes.spawn(command, directory / LOG_NAME)
+        with pinned(launch.cores):
+            process = INTERRUPTS.start(command, launch.directory / LOG_NAME)
     except OSError as error:
-        raise LaunchError(f"{program[0]} can't be executed: {error.strerror}") from error
+        raise LaunchError(f"{launch.program[0]} can't be executed: {error.strerror}") from error
     link = NodeLink(Address(HOST, port), Access(timeout_ms=CALL_TIMEOUT_MS))
     try:
-        yield BenchServer(name, (process,), link)
+        yield BenchServer(launch.name, (process,), link)
     finally:
         link.close()
-        processes.stop([process])
+        INTERRUPTS.stop(process)
 
 
 def wait_until_ready(server: BenchServer, directory: Path, timeout_s: float = START_TIMEOUT_S) -> None:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .bench_servers import NO_SETTINGS, BenchServer, Cores, Programs, running
+from .bench_servers import BenchServer, Cores, Launch, Programs, running
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ QUICK = Scale(
     repeats=1,
     keys=100_000,
     keys_many=200_000,
-    collections=20_000,
+    collections=50_000,
     large_collections=4,
     strings=40_000,
 )
@@ -65,25 +65,22 @@ class Site:
 
     @contextmanager
     def server(
-        self, name: str, *, clustered: bool = False, settings: Mapping[str, str] = NO_SETTINGS, anywhere: bool = False
+        self, name: str, *, clustered: bool = False, settings: Mapping[str, str] | None = None, anywhere: bool = False
     ) -> Iterator[BenchServer]:
         """server(OURS) -> it, ready for commands, on the servers' core; `anywhere`: on any core."""
         program = dict(self.programs.servers())[name]
         cores = self.cores.server | self.cores.clients if anywhere else self.cores.server
         with (
             self.directory(name) as home,
-            running(name, program, home, cores, clustered=clustered, settings=settings) as server,
+            running(Launch(name, program, home, cores, clustered, settings or {})) as server,
         ):
             yield server
 
     @contextmanager
-    def pair(
-        self, *, clustered: bool, settings: Mapping[str, str] = NO_SETTINGS
-    ) -> Iterator[tuple[BenchServer, BenchServer]]:
+    def pair(self, *, clustered: bool) -> Iterator[tuple[BenchServer, BenchServer]]:
         """pair(clustered=True) -> (ours, redis-server), both ready, alike."""
         with ExitStack() as stack:
             ours, redis = (
-                stack.enter_context(self.server(name, clustered=clustered, settings=settings))
-                for name, _ in self.programs.servers()
+                stack.enter_context(self.server(name, clustered=clustered)) for name, _ in self.programs.servers()
             )
             yield ours, redis

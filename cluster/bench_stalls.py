@@ -248,6 +248,8 @@ CASES = (
     Case("FLUSHALL of {keys} keys", _populated(until_answered, [b"FLUSHALL"])),
     Case("DEL of a set of {keys}", _with_set([b"DEL", b"set"])),
     Case("UNLINK of a set of {keys}", _with_set([b"UNLINK", b"set"])),
+    Case("SET over a set of {keys}", _with_set([b"SET", b"set", b"x"])),
+    Case("RENAME over a set of {keys}", _with_set([b"SET", b"other", b"x"], [b"RENAME", b"other", b"set"])),
     Case("{keys} keys expire within a second", _storm),
     Case(
         "KEYS * on {keys} keys", _populated(until_answered, [b"KEYS", b"*"]), ours_max_ms=None, ratio_max=KEYS_RATIO_MAX

@@ -12,6 +12,7 @@ from pyredis_cluster.admin import Access, NodeLink
 from pyredis_cluster.bench import write
 from pyredis_cluster.bench_chart import chart
 from pyredis_cluster.bench_measure import Repeats, load, measure_loads, parse_csv
+from pyredis_cluster.bench_reasons import UNKNOWN, reason_for
 from pyredis_cluster.bench_report import markdown, overruns, render
 from pyredis_cluster.bench_results import (
     Figure,
@@ -162,14 +163,21 @@ def test_overruns_name_the_row_and_the_figure() -> None:
     fine = Figure("DEL", "ms", [4.0], [1.0], ours_max=5.0)
     section = Section("commands", "Commands", "", [row("SET", 16, [3.0], [2.0])], [slow, fine])
     assert overruns([section]) == [
-        "Commands: SET, P=16, 50 clients, 3-byte values: CPU 1.50 > 1.3",
-        "Commands: KEYS: 4.00 > 3.0",
+        f"Commands: P=16, SET, 50 clients, 3-byte values: CPU 1.50 > 1.3 ({reason_for('commands', 'P=16', 'CPU')})",
+        f"Commands: KEYS: 4.00 > 3.0 ({UNKNOWN})",
     ]
+
+
+def test_each_kind_of_row_has_a_reason_of_its_own() -> None:
+    found = [reason_for("commands", what, over) for what in ("P=1, SET", "P=16, SET") for over in ("CPU", "p99")]
+    assert len({*found}) == 3
+    assert UNKNOWN not in found
+    assert reason_for("commands", "KEYS", "4.00 > 3.0") == UNKNOWN
 
 
 def test_the_report_has_every_row_and_a_mean_for_each_pipeline() -> None:
     rows = [row("SET", 1, [2.0], [1.0]), row("GET", 1, [2.0], [1.0]), row("SET", 16, [3.0], [2.0])]
-    section = Section("commands", "Commands", "How.", rows, [Figure("start", "ms", [20.0], [10.0])])
+    section = Section("commands", "Commands", "How.", rows, [Figure("start", "ms", [20.0], [10.0])], ENVIRONMENT)
     console = Console(file=io.StringIO(), width=120)
     for table in render(section):
         console.print(table)
@@ -177,28 +185,30 @@ def test_the_report_has_every_row_and_a_mean_for_each_pipeline() -> None:
     lines = console.file.getvalue().splitlines()
     found = [line.split()[0] for line in lines if line.strip()]
     assert found == ["Commands", "test", "SET", "GET", "mean", "SET", "mean", "Commands", "what", "start"]
-    text = markdown([section], ENVIRONMENT)
+    text = markdown([section])
     assert text.count("\n| SET | ") == 2
-    assert "**1.50** > 1.3 |" in text
-    assert "| start | ms | 20.0 | 10.0 | 2.00 |" in text
+    assert "| 1.50 | 1.00 | CPU ≤ 1.3, p99 ≤ 1.5 | **no: CPU 1.50 > 1.3** |" in text
+    assert "| start | ms | 20.0 | 10.0 | 2.00 |  |  |" in text
 
 
 def test_sections_come_back_from_json_as_they_were() -> None:
     rows = [row("SET", 1, [2.0, 3.0], [1.0, 1.0])]
-    section = Section("stalls", "Stalls", "How.", rows, [Figure("DEL", "ms", [2.0], [1.0], ours_max=5.0)])
+    section = Section("stalls", "Stalls", "How.", rows, [Figure("DEL", "ms", [2.0], [1.0], ours_max=5.0)], ENVIRONMENT)
     found = json.loads(json.dumps(section_as_json(section)))
     assert found["rows"][0]["ratios"]["cpu"] == 2.5
     assert section_from_json(found) == section
 
 
 def test_sections_that_were_not_run_stay_as_they_were(tmp_path: Path) -> None:
-    memory = Section("memory", "Memory", "", [], [Figure("string", "bytes", [2.0], [1.0])])
-    write(tmp_path, [memory], ENVIRONMENT)
+    figures = [Figure("string", "bytes", [2.0], [1.0])]
+    memory = Section("memory", "Memory", "", [], figures, ENVIRONMENT | {"repeats": 1})
+    write(tmp_path, memory)
     assert not (tmp_path / "benchmarks.svg").exists()
-    write(tmp_path, [Section("commands", "Commands", "", [row("SET", 1, [2.0], [1.0])])], ENVIRONMENT)
+    write(tmp_path, Section("commands", "Commands", "", [row("SET", 1, [2.0], [1.0])], [], ENVIRONMENT))
     page = (tmp_path / "benchmarks.md").read_text()
     assert page.index("## Commands") < page.index("## Memory")
     assert "| string |" in page
+    assert page.count("medians of up to 3 ") == page.count("medians of up to 1 ") == 1
     assert (tmp_path / "benchmarks.svg").exists()
     assert [*SECTIONS].index("commands") < [*SECTIONS].index("memory")
 
