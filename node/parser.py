@@ -56,6 +56,8 @@ class RequestParser:
         "_buffer",
         "_bulk_bytes",
         "_gets",
+        "_large",
+        "_large_bytes",
         "_reader",
         "_remaining",
         "authenticated",
@@ -76,6 +78,10 @@ class RequestParser:
         self._args_bytes = 0
         self._remaining = 0
         self._bulk_bytes = -1
+        self._large: bytes | None = None
+        """The argument that the compiled data plane receives (native/large.c), the rest of it not yet written."""
+        self._large_bytes = 0
+        """How much of it there is."""
         self.pending_bytes = 0
         """How many bytes of an incomplete command are held."""
         self.tail_bytes = 0
@@ -147,6 +153,9 @@ class RequestParser:
 
     def _feed_strict(self, data: bytes, may_hand_over: bool) -> list[list[bytes]]:
         buffer = self._buffer
+        if self._large is not None:
+            buffer += memoryview(self._large)[: self._large_bytes]
+            self._large = None
         buffer += data
         commands: list[list[bytes]] = []
         self.tail_bytes += len(data)

@@ -36,7 +36,7 @@ int native_file_descriptor(PyObject *self) {
     return (int)value;
 }
 
-/* Whether the next bytes begin a command that may run at once. */
+/* Whether what is read next may run at once. */
 static bool reads_plainly(PyObject *self) {
     PyObject *client = FIELD(self, connection, client);
     PyObject *parser = FIELD(self, connection, parser);
@@ -47,8 +47,8 @@ static bool reads_plainly(PyObject *self) {
         return false;
     }
     PyObject *buffer = FIELD(parser, parser, _buffer);
-    return is_zero(FIELD(parser, parser, _remaining)) && FIELD(parser, parser, authenticated) == Py_True
-        && buffer != NULL && PyByteArray_CheckExact(buffer) && PyByteArray_GET_SIZE(buffer) == 0
+    return FIELD(parser, parser, authenticated) == Py_True && buffer != NULL && PyByteArray_CheckExact(buffer)
+        && PyByteArray_GET_SIZE(buffer) == 0 && (is_zero(FIELD(parser, parser, _remaining)) || native_has_large(parser))
         && IS(FIELD(self, connection, dispatcher), dispatcher) && IS(FIELD(self, connection, clock), clock)
         && IS(FIELD(self, connection, stats), stats) && IS(FIELD(self, connection, reactor), reactor);
 }
@@ -143,40 +143,79 @@ static PyObject *received(PyObject *self, PyObject *commands, const char *rest, 
     return result;
 }
 
-PyObject *native_on_readable(PyObject *self) {
-    char chunk[READ_CHUNK_BYTES];
-    int fd = native_file_descriptor(self);
-    if (fd < 0 || !reads_plainly(self)) {
-        return native_original(&native_connection_methods[ON_READABLE], &self, 1);
+/* What recv gave where that is no data. */
+static PyObject *nothing_received(PyObject *self, Py_ssize_t size) {
+    if (size == 0) {
+        return native_call(self, name__read_end, NULL, NULL);
     }
-    Py_ssize_t size = recv(fd, chunk, sizeof chunk, 0);
-    if (size <= 0) {
-        if (size == 0) {
-            return native_call(self, name__read_end, NULL, NULL);
-        }
-        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
-            Py_RETURN_NONE;
-        }
-        return call_taking(self, name__read_failed, PyLong_FromLong(errno));
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
+        Py_RETURN_NONE;
     }
-    PyObject *limit = FIELD(FIELD(self, connection, parser), parser, bulk_max_bytes);
+    return call_taking(self, name__read_failed, PyLong_FromLong(errno));
+}
+
+/* Parse the chunk and run its commands behind those that are whole already, which are taken; `size` bytes were read. */
+static PyObject *take(PyObject *self, PyObject *commands, const char *chunk, Py_ssize_t chunk_size, Py_ssize_t size) {
+    PyObject *parser = FIELD(self, connection, parser);
+    PyObject *limit = FIELD(parser, parser, bulk_max_bytes);
     Py_ssize_t bulk_max = limit == NULL ? -1 : PyLong_AsSsize_t(limit);
-    PyObject *commands = PyErr_Occurred() ? NULL : PyList_New(0);
-    if (commands == NULL) {
-        return NULL;
-    }
-    Py_ssize_t end = native_parse(chunk, size, bulk_max, commands);
-    if (end >= 0 && end < size) {
-        return received(self, commands, chunk + end, size - end, size);
+    Py_ssize_t end = PyErr_Occurred() ? -1 : native_parse(chunk, chunk_size, bulk_max, commands);
+    if (end >= 0 && end < chunk_size) {
+        int begun = native_begin_large(parser, chunk + end, chunk_size - end, bulk_max);
+        if (begun == 0) {
+            return received(self, commands, chunk + end, chunk_size - end, size);
+        }
+        end = begun;
     }
     Py_INCREF(self);
-    int failed = end < 0 || count_read(self, size) < 0 || run(self, commands) < 0 || schedule(self) < 0;
+    int failed = end < 0 || count_read(self, size) < 0
+        || (PyList_GET_SIZE(commands) > 0 && run(self, commands) < 0) || schedule(self) < 0;
     Py_DECREF(self);
     Py_DECREF(commands);
     if (failed) {
         return NULL;
     }
     Py_RETURN_NONE;
+}
+
+/* What the socket has of a large argument, and of what comes behind it. */
+static PyObject *read_large(PyObject *self, int fd) {
+    char chunk[READ_CHUNK_BYTES];
+    Received found;
+    if (native_receive_large(FIELD(self, connection, parser), fd, chunk, sizeof chunk, &found) < 0) {
+        return NULL;
+    }
+    if (found.size <= 0) {
+        return nothing_received(self, found.size);
+    }
+    PyObject *commands = PyList_New(0);
+    if (commands == NULL || (found.command != NULL && PyList_Append(commands, found.command) < 0)) {
+        Py_XDECREF(commands);
+        Py_XDECREF(found.command);
+        return NULL;
+    }
+    if (found.command == NULL && found.behind > 0) {
+        return received(self, commands, chunk, found.behind, found.size);
+    }
+    Py_XDECREF(found.command);
+    return take(self, commands, chunk, found.behind, found.size);
+}
+
+PyObject *native_on_readable(PyObject *self) {
+    char chunk[READ_CHUNK_BYTES];
+    int fd = native_file_descriptor(self);
+    if (fd < 0 || !reads_plainly(self)) {
+        return native_original(&native_connection_methods[ON_READABLE], &self, 1);
+    }
+    if (FIELD(FIELD(self, connection, parser), parser, _large) != Py_None) {
+        return read_large(self, fd);
+    }
+    Py_ssize_t size = recv(fd, chunk, sizeof chunk, 0);
+    if (size <= 0) {
+        return nothing_received(self, size);
+    }
+    PyObject *commands = PyList_New(0);
+    return commands == NULL ? NULL : take(self, commands, chunk, size, size);
 }
 
 static PyObject *connection_on_readable(PyObject *self, PyObject *Py_UNUSED(ignored)) {

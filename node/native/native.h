@@ -33,7 +33,9 @@
 #define EXPIRY_SLOTS(X) X(_when) X(count)
 #define JOURNAL_SLOTS(X) X(active) X(database) X(offset) X(subscribers)
 #define KEYSPACE_SLOTS(X) X(dirty) X(hits) X(misses) X(ready)
-#define PARSER_SLOTS(X) X(_buffer) X(_remaining) X(authenticated) X(bulk_max_bytes)
+#define PARSER_SLOTS(X) \
+    X(_args) X(_args_bytes) X(_buffer) X(_bulk_bytes) X(_large) X(_large_bytes) X(_remaining) X(authenticated) \
+    X(bulk_max_bytes) X(pending_bytes)
 #define PRIMARY_SIDE_SLOTS(X) X(_acks_wanted) X(backlog) X(links)
 #define REACTOR_SLOTS(X) \
     X(_epoll_fd) X(_handlers) X(_pending) X(_working) X(before_send) X(busy_ns) X(cycles) X(update_clock)
@@ -155,6 +157,36 @@ PyObject *native_random_key(PyObject *mapping, PyObject *rng, bool *plain);
 /* Parse whole commands of bulk strings; appends lists of bytes to `commands`. Returns where the last one ends, or -1
    with an exception. */
 Py_ssize_t native_parse(const char *data, Py_ssize_t size, Py_ssize_t bulk_max, PyObject *commands);
+
+/* The beginning of a command: the arguments that are whole, and how large the next one, which is not, will be. */
+typedef struct {
+    PyObject *args; /* a list, empty before */
+    Py_ssize_t args_bytes;
+    Py_ssize_t remaining; /* arguments that are not whole */
+    Py_ssize_t bulk_bytes;
+} Beginning;
+
+/* Parse the beginning of a command that is not whole: where the content of its first argument that is not whole begins;
+   0 where there is no such, -1 with an exception. */
+Py_ssize_t native_parse_beginning(const char *data, Py_ssize_t size, Py_ssize_t bulk_max, Beginning *found);
+
+/* A large argument that has not arrived as a whole is received where it stays (large.c). */
+
+/* Keep the beginning of such a command: 1, or 0 if it has none, -1 with an exception. */
+int native_begin_large(PyObject *parser, const char *data, Py_ssize_t size, Py_ssize_t bulk_max);
+
+/* Whether there is one that goes on with what the socket has. */
+bool native_has_large(PyObject *parser);
+
+/* What was received into a large argument. */
+typedef struct {
+    Py_ssize_t size;   /* what readv gave: bytes, 0 at the end, -1 with errno */
+    Py_ssize_t behind; /* how many bytes came behind the argument, in `chunk` */
+    PyObject *command; /* the command that is whole now, or NULL */
+} Received;
+
+/* Receive more of it: -1 with an exception. */
+int native_receive_large(PyObject *parser, int fd, char *chunk, Py_ssize_t chunk_bytes, Received *received);
 
 /* The exception that is set, with its traceback, taken: a new reference. */
 PyObject *native_take_error(void);

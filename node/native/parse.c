@@ -76,6 +76,32 @@ static PyObject *command(const char **at, const char *end, Py_ssize_t bulk_max, 
     return args;
 }
 
+Py_ssize_t native_parse_beginning(const char *data, Py_ssize_t size, Py_ssize_t bulk_max, Beginning *found) {
+    const char *p = data;
+    const char *end = data + size;
+    if (size < 1 || *p++ != '*' || (found->remaining = header(&p, end, COUNT_DIGITS_MAX)) <= 0) {
+        return 0;
+    }
+    for (; found->remaining > 0; found->remaining--) {
+        found->bulk_bytes = p < end && *p++ == '$' ? header(&p, end, LENGTH_DIGITS_MAX) : -1;
+        if (found->bulk_bytes < 0 || found->bulk_bytes > bulk_max) {
+            return 0;
+        }
+        if (found->bulk_bytes + 2 > end - p) {
+            return p - data;
+        }
+        PyObject *value = PyBytes_FromStringAndSize(p, found->bulk_bytes);
+        if (value == NULL || PyList_Append(found->args, value) < 0) {
+            Py_XDECREF(value);
+            return -1;
+        }
+        Py_DECREF(value);
+        found->args_bytes += found->bulk_bytes;
+        p += found->bulk_bytes + 2;
+    }
+    return 0;
+}
+
 #define INLINE_MAX_BYTES (64 * 1024) /* node/parser.py */
 
 static inline bool is_space(char c) {

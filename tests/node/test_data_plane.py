@@ -7,8 +7,8 @@ import re
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -20,49 +20,21 @@ from pyredis_cluster.bench_inprocess import InProcessNode, in_process_node
 from pyredis_cluster.client.resp import encode_command, encode_commands
 from pyredis_cluster.gossip.slots import key_slot
 from pyredis_cluster.node.clock import Clock
-from pyredis_cluster.node.connection import Connection
 from pyredis_cluster.node.data_plane import native, originals
 from pyredis_cluster.node.digest import dataset_digest
-from pyredis_cluster.node.dispatch import Dispatcher
 from pyredis_cluster.node.keyspace import SLOT_DICT_MAX_ENTRIES, Database, Keyspace
-from pyredis_cluster.node.reactor import Reactor
-from pyredis_cluster.node.replication.primary import PrimarySide
-from pyredis_cluster.node.replication.replica_link import ReplicaLink
 from pyredis_cluster.node.replication.stream import Stream
 from pyredis_cluster.node.values.hash import Hash
-from pyredis_cluster.node.values.score_index import ScoreIndex
 from pyredis_cluster.node.values.set import HASHTABLE, Set
 from pyredis_cluster.node.values.sorted_set import LISTPACK, SKIPLIST, SortedSet
 from pyredis_cluster.node.values.table import Table, grown, random_key
 
+from .planes import python_method, python_plane
+
 pytestmark = pytest.mark.skipif(native is None, reason="the compiled module isn't there")
 
-VALUES = (Hash, ScoreIndex, Set, SortedSet, Table)
-BOUND: list[type] = [Connection, Database, Dispatcher, PrimarySide, Reactor, ReplicaLink, Stream, *VALUES]
-CLASSES = {each.__name__: each for each in BOUND}
 LEAK_ROUNDS = 400
 LEAK_MAX_BLOCKS = 100
-
-
-def python_method(name: str) -> Any:
-    """python_method("Database.read") -> the function that C stands in for."""
-    return originals[name]
-
-
-@contextmanager
-def python_plane() -> Iterator[None]:
-    """Inside of it no class has a C method."""
-    compiled = {}
-    for name, function in originals.items():
-        owner, _, method = name.partition(".")
-        compiled[name] = CLASSES[owner].__dict__[method]
-        setattr(CLASSES[owner], method, function)
-    try:
-        yield
-    finally:
-        for name, function in compiled.items():
-            owner, _, method = name.partition(".")
-            setattr(CLASSES[owner], method, function)
 
 
 def test_every_stand_in_has_its_python_method() -> None:
