@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyredis_cluster.client.resp import encode_commands
+from pyredis_cluster.node.data_plane import native
 from pyredis_cluster.node.digest import dataset_digest
 from pyredis_cluster.node.replication.replica import LinkState, PrimaryLink
 
@@ -30,6 +33,8 @@ COMMANDS = [
     [b"INCR", b"last"],
 ]
 DATA = encode_commands(COMMANDS)
+CALLS_FOR_A_READ = 20
+"""Of Python functions, for what is read of the stream at once."""
 
 
 def replica(make_node: Any) -> tuple[Any, PrimaryLink]:
@@ -144,3 +149,19 @@ def test_a_broken_stream_loses_the_link(make_node: Any) -> None:
     link._received(b"*1\r\n$4\r\nPING\r\n*1\r\n:5\r\n")
     assert link.state is LinkState.DOWN
     assert node.server.journal.offset in (0, 14)
+
+
+@pytest.mark.skipif(native is None, reason="the compiled module isn't there")
+def test_ordinary_commands_are_applied_by_calls_of_their_functions_alone(make_node: Any) -> None:
+    _, link = replica(make_node)
+    data = encode_commands([b"SET", b"k%d" % number, b"v"] for number in range(30))
+    link._received(data)
+    called: Counter[str] = Counter()
+    sys.setprofile(lambda frame, event, argument: called.update([frame.f_code.co_qualname] * (event == "call")))
+    try:
+        link._received(data)
+    finally:
+        sys.setprofile(None)
+    functions = called.pop("set_", 0)
+    assert functions == data.count(b"SET")
+    assert called.total() < CALLS_FOR_A_READ
