@@ -94,8 +94,9 @@ def test_a_killed_primary_is_replaced_within_a_second_and_comes_back_as_a_replic
     stages = dict(part.split("=") for part in report["cluster_last_failover"].split(","))
     assert stages["kind"] == "automatic"
     assert stages["primary"] == old.call("CLUSTER", "MYID").decode()
-    times = [float(stages[name]) for name in ("suspected", "failed", "election", "elected", "promoted", "first_write")]
+    times = [float(stages[name]) for name in ("failed", "election", "elected", "promoted", "first_write")]
     assert times == sorted(times)
+    assert float(stages.get("suspected", 0)) <= times[0], "unless others were faster to suspect it"
     assert report["cluster_stats_elections_won"] == "1"
     assert report["cluster_bus_tcp_port"] in ("listening", "retrying")
     assert int(report["cluster_stats_probes_answered"]) > 0
