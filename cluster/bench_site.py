@@ -26,7 +26,7 @@ class Scale:
     keys_many: int = 5_000_000
     collections: int = 100_000
     collection_elements: int = 10_000
-    large_collections: int = 20
+    large_collections: int = 50
     strings: int = 200_000
 
 
@@ -37,7 +37,7 @@ QUICK = Scale(
     keys=100_000,
     keys_many=200_000,
     collections=50_000,
-    large_collections=4,
+    large_collections=20,
     strings=40_000,
 )
 """The order of magnitude, in a few minutes."""

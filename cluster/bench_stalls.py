@@ -7,13 +7,13 @@ but the server; how long a PING waits on an idle server is in the table too.
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from statistics import median
 
 from pyredis_cluster.client.resp import encode_command
 
@@ -27,6 +27,7 @@ from .errors import OperatorError
 CADENCE_S = 0.001
 REPLY_TIMEOUT_S = 120.0
 RECEIVE_BYTES = 1 << 20
+SCHEDSTAT_BYTES = 128
 REPLY_KEPT_BYTES = 8192
 OBSERVED_AFTER_S = 1.0
 """So long PINGs go on when the command has answered: what it left is being freed."""
@@ -45,14 +46,15 @@ FILL_BATCH = 500
 WRITES_S = 5.0
 WRITES_PER_PING = 16
 STALL_MAX_MS = 5.0
-"""The aim, beyond what a PING waits on an idle server: a machine that others use too adds that much."""
+"""The aim for the server's own work while a PING waits."""
 
 KEYS_RATIO_MAX = 3.0
 MARK = b"the end of it"
 NOTES = (
     "The longest that one of the PINGs had to wait which were sent every millisecond while that went on, and until "
-    "what it left was freed. Standalone servers, not pinned to a core, since a forked child has one of its own in "
-    "real life too."
+    "what it left was freed; and the most CPU time that the server's main thread used while one of them waited: what "
+    "a machine that others use too adds to a wait is not in it. Standalone servers, not pinned to a core, since a "
+    "forked child has one of its own in real life too."
 )
 
 Command = list[bytes]
@@ -99,29 +101,53 @@ def _connected(server: BenchServer) -> Iterator[socket.socket]:
 GoingOn = Callable[[Busy], bool]
 
 
-def ping_while(server: BenchServer, going_on: GoingOn, *commands: Command) -> float:
-    """ping_while(server, going_on, command, ...) -> the longest wait in ms; PINGs go on while `going_on(busy)` says so.
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """The longest that a PING waited, and the most CPU time that the server's main thread used while one did, in ms."""
+
+    wait_ms: float
+    work_ms: float
+
+
+class _Work:
+    """The CPU time of a process's main thread. The scheduler adds it up when the thread sleeps, and at its ticks."""
+
+    def __init__(self, pid: int) -> None:
+        self._file = open(f"/proc/{pid}/task/{pid}/schedstat", "rb", buffering=0)  # noqa: SIM115
+
+    def __enter__(self) -> _Work:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def ns(self) -> int:
+        return int(os.pread(self._file.fileno(), SCHEDSTAT_BYTES, 0).split()[0])
+
+
+def ping_while(server: BenchServer, going_on: GoingOn, *commands: Command) -> Stall:
+    """ping_while(server, going_on, command, ...) -> the worst Stall; PINGs go on while `going_on(busy)` says so.
 
     The commands are sent on another connection, `busy`, between the first PINGs. OperatorError.
     """
     request = encode_command([b"PING"])
     server.settle()
     try:
-        with _connected(server) as pings, _connected(server) as beside:
+        with _connected(server) as pings, _connected(server) as beside, _Work(server.pid) as work:
             busy = Busy(beside)
             pings.sendall(request)
             pings.recv(RECEIVE_BYTES)
             busy.send(*commands)
-            worst_s = 0.0
+            worst_s, worst_ns = 0.0, 0
             while going_on(busy):
-                sent = time.perf_counter()
+                worked_ns, sent = work.ns(), time.perf_counter()
                 pings.sendall(request)
                 if not pings.recv(RECEIVE_BYTES):
                     raise OperatorError(f"{server.name} closed the connection of the PINGs")
                 now = time.perf_counter()
-                worst_s = max(worst_s, now - sent)
+                worst_s, worst_ns = max(worst_s, now - sent), max(worst_ns, work.ns() - worked_ns)
                 time.sleep(max(0.0, CADENCE_S - (now - sent)))
-            return worst_s * 1000
+            return Stall(worst_s * 1000, worst_ns / 1e6)
     except OSError as error:
         raise OperatorError(f"{server.name} did not answer a PING: {error}") from error
 
@@ -197,7 +223,7 @@ def _fill_set(server: BenchServer, keys: int) -> None:
     )
 
 
-def _storm(server: BenchServer, keys: int) -> float:
+def _storm(server: BenchServer, keys: int) -> Stall:
     trial = max(keys // FILL_TRIAL_DIVISOR, 1)
     began = time.time()
     server.link.pipeline([b"SET", b"key:%d" % number, b"x", b"PX", b"1000000"] for number in range(trial))
@@ -214,16 +240,16 @@ def _storm(server: BenchServer, keys: int) -> float:
     return ping_while(server, until_says([b"DBSIZE"], b":0\r\n"))
 
 
-def _populated(going_on: Callable[[], GoingOn], *commands: Command) -> Callable[[BenchServer, int], float]:
-    def measure(server: BenchServer, keys: int) -> float:
+def _populated(going_on: Callable[[], GoingOn], *commands: Command) -> Callable[[BenchServer, int], Stall]:
+    def measure(server: BenchServer, keys: int) -> Stall:
         populate(server, keys)
         return ping_while(server, going_on(), *commands)
 
     return measure
 
 
-def _with_set(*commands: Command) -> Callable[[BenchServer, int], float]:
-    def measure(server: BenchServer, keys: int) -> float:
+def _with_set(*commands: Command) -> Callable[[BenchServer, int], Stall]:
+    def measure(server: BenchServer, keys: int) -> Stall:
         _fill_set(server, keys)
         return ping_while(server, until_answered(), *commands)
 
@@ -235,7 +261,7 @@ class Case:
     """What goes on beside the PINGs; `measure(server, keys)` on a server that was flushed before."""
 
     what: str
-    measure: Callable[[BenchServer, int], float]
+    measure: Callable[[BenchServer, int], Stall]
     many: bool = False
     """Whether it is about as many keys as can be had."""
 
@@ -267,25 +293,25 @@ def measure_stalls(site: Site, scale: Scale, repeats: Repeats) -> Section:
     """measure_stalls(site, scale, repeats) -> Section with the worst of each run. OperatorError."""
     section = Section("stalls", "Stalls", NOTES)
     cases = [(case, scale.keys_many if case.many else scale.keys) for case in CASES]
+    pause = Figure("longest pause of the garbage collector, over all of that", "ms", ours_max=STALL_MAX_MS)
+    waits, works = [], []
     for case, keys in cases:
-        what = f"worst PING: {case.what.format(keys=f'{keys:,}')}"
-        section.figures.append(Figure(what, "ms", ratio_max=case.ratio_max, ours_max=case.ours_max_ms))
+        what = case.what.format(keys=f"{keys:,}")
+        waits.append(Figure(f"worst PING: {what}", "ms", ratio_max=case.ratio_max))
+        works.append(Figure(f"server's work meanwhile: {what}", "ms", ours_max=case.ours_max_ms))
+    section.figures = [*(figure for pair in zip(waits, works, strict=True) for figure in pair), pause]
     for repeat in range(repeats.count):
-        for (case, keys), figure in zip(cases, section.figures, strict=True):
+        for (case, keys), wait, work in zip(cases, waits, works, strict=True):
             for name, _ in site.programs.servers():
                 if not repeats.go_on(repeat):
-                    return _with_bounds(section)
-                site.tell(f"{figure.what}: {name}")
+                    return section
+                site.tell(f"{wait.what}: {name}")
                 with site.server(name, settings=SETTINGS, anywhere=True) as server:
-                    worst_ms = case.measure(server, keys)
-                (figure.ours if name == OURS else figure.redis).append(worst_ms)
-    return _with_bounds(section)
-
-
-def _with_bounds(section: Section) -> Section:
-    """What an idle server's PINGs wait is no stall: the aims begin above it."""
-    idle, *others = section.figures
-    for figure in others:
-        if figure.ours_max is not None:
-            figure.ours_max += round(median(idle.ours))
+                    stall = case.measure(server, keys)
+                    paused_ms = int(server.info("memory").get("gc_pause_max_usec", "0")) / 1000
+                ours = name == OURS
+                for figure, value in ((wait, stall.wait_ms), (work, stall.work_ms)):
+                    (figure.ours if ours else figure.redis).append(value)
+                found = pause.ours if ours else pause.redis
+                found[:] = [max(paused_ms, *found)] if found else [paused_ms]
     return section
