@@ -10,12 +10,17 @@ import functools
 import os
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_STATM_MAX_BYTES = 256
 
 
 def _statm() -> tuple[int, int]:
     """(resident, shared) pages of this process."""
-    with open("/proc/self/statm", "rb") as file:
-        fields = file.read().split()
+    # Sampled ten times a second: without a file object around it that costs a third.
+    fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fields = os.read(fd, _STATM_MAX_BYTES).split()
+    finally:
+        os.close(fd)
     return int(fields[1]), int(fields[2])
 
 

@@ -33,6 +33,11 @@ PRESSING_CPU_PERCENT = 60
 """The share while collections come faster than they are packed: what waits takes three times its memory."""
 
 
+def seconds_to_tick(interval_seconds: float) -> float:
+    """seconds_to_tick(0.1) -> until the next multiple of that: what is periodic wakes an idle node together."""
+    return interval_seconds - trio.current_time() % interval_seconds
+
+
 class Reclaimer:
     """`slice()` does one slice; `run()` repeats it, at once while work remains and `hz` times a second else."""
 
@@ -104,4 +109,4 @@ class Reclaimer:
                     percent = max(percent, PRESSING_CPU_PERCENT)
                 await trio.sleep(SLICE_NS / 1e9 * (100 - percent) / percent)
             else:
-                await trio.sleep(1 / max(1, config.hz))
+                await trio.sleep(seconds_to_tick(1 / max(1, config.hz)))

@@ -44,7 +44,7 @@ from .pausing import Pauses
 from .persistence.errors import LoadError
 from .persistence.persistence import Persistence
 from .reactor import Reactor
-from .reclaiming import Reclaimer
+from .reclaiming import Reclaimer, seconds_to_tick
 from .replication.backlog import Backlog
 from .replication.primary import PrimarySide
 from .replication.replica_link import ReplicaLink
@@ -279,7 +279,7 @@ class Server:
 
     async def _run_cron(self) -> None:
         while True:
-            await trio.sleep(CRON_INTERVAL_SECONDS)
+            await trio.sleep(seconds_to_tick(CRON_INTERVAL_SECONDS))
             self.clock.update()
             if self.cron_paused or self.loading:
                 continue
