@@ -69,19 +69,19 @@ def format_integral(value: float) -> bytes | None:
     return None
 
 
-def bulk_integral(value: float) -> bytes | None:
-    """bulk_integral(2.0) -> b"$1\\r\\n2\\r\\n"; None where `format_integral` is."""
-    text = format_integral(value)
-    return None if text is None else bulk(text)
+def scored_integral(member: bytes, score: float) -> bytes | None:
+    """scored_integral(b"a", 2.0) -> an array of both as bulks; None where `format_integral` is."""
+    text = format_integral(score)
+    return None if text is None else bulk_array([member, text])
 
 
 if native is not None:
-    integer, bulk, bulk_array, format_integral, bulk_integral = (
+    integer, bulk, bulk_array, format_integral, scored_integral = (
         native.integer,
         native.bulk,
         native.bulk_array,
         native.format_integral,
-        native.bulk_integral,
+        native.scored_integral,
     )
 
 
@@ -160,7 +160,11 @@ class Resp2:
 
     def double(self, value: float) -> bytes:
         """double(1.5) -> a score or float (a bulk in RESP2)."""
-        return bulk_integral(value) or bulk(format_shortest(value))
+        return bulk(format_double(value))
+
+    def scored(self, member: bytes, score: float) -> bytes:
+        """scored(b"a", 1.5) -> a member and its score as an array."""
+        return scored_integral(member, score) or bulk_array([member, format_shortest(score)])
 
     def boolean(self, value: bool) -> bytes:
         """boolean(True) -> `:1` in RESP2, `#t` in RESP3."""
@@ -201,6 +205,9 @@ class Resp3(Resp2):
 
     def double(self, value: float) -> bytes:
         return b",%b\r\n" % format_double(value)
+
+    def scored(self, member: bytes, score: float) -> bytes:
+        return b"*2\r\n" + bulk(member) + self.double(score)
 
     def big_number(self, digits: bytes) -> bytes:
         return b"(%b\r\n" % digits

@@ -227,10 +227,7 @@ def spop(client: Client, args: list[bytes]) -> bytes:
     if type(value) is not Set:
         value = db.opened(name, value, Set)
     member = value.pop(db.keyspace.rng)
-    if value.entries:
-        db.modified(name)
-    else:
-        db.remove(name)
+    db.shrunk(name, value)
     client.propagated = [[b"SREM", name, member]]
     return bulk(member)
 

@@ -33,16 +33,6 @@ def _take(client: Client, name: bytes, zset: SortedSet, count: int, lowest: bool
     return members, scores
 
 
-def _take_one(client: Client, name: bytes, zset: SortedSet, lowest: bool) -> tuple[bytes, bytes]:
-    """One member and its encoded score, taken out."""
-    member, score = zset.pop_lowest() if lowest else zset.pop_highest()
-    if zset.scores:
-        client.db.modified(name)
-    else:
-        client.db.remove(name)
-    return member, client.resp.double(score)
-
-
 def _pop_one(client: Client, name: bytes, lowest: bool) -> bytes:
     """ZPOPMIN and ZPOPMAX without a count."""
     zset = client.db.find(name)
@@ -50,8 +40,9 @@ def _pop_one(client: Client, name: bytes, lowest: bool) -> bytes:
         if zset is None:
             return EMPTY_ARRAY
         zset = client.db.opened(name, zset, SortedSet)
-    member, score = _take_one(client, name, zset, lowest)
-    return b"*2\r\n%b%b" % (bulk(member), score)
+    member, score = zset.pop_lowest() if lowest else zset.pop_highest()
+    client.db.shrunk(name, zset)
+    return client.resp.scored(member, score)
 
 
 def _pop(client: Client, args: list[bytes], lowest: bool) -> bytes:
@@ -173,9 +164,10 @@ def _blocking_pop(client: Client, args: list[bytes], lowest: bool) -> bytes:
     if found is None:
         return _wait(client, args, names, timeout_ms)
     name, zset = found
-    member, score = _take_one(client, name, zset, lowest)
+    member, score = zset.pop_lowest() if lowest else zset.pop_highest()
+    client.db.shrunk(name, zset)
     client.propagate_as([b"ZPOPMIN" if lowest else b"ZPOPMAX", name])
-    return b"*3\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (len(name), name, len(member), member, score)
+    return b"*3\r\n" + bulk(name) + bulk(member) + client.resp.double(score)
 
 
 @command(

@@ -24,6 +24,16 @@ static PyObject *original(int method, PyObject *self, PyObject *const *args, Py_
     return native_original(&native_collection_methods[method], stack, count + 1);
 }
 
+Py_ssize_t native_collection_size(PyObject *collection) {
+    if (IS(collection, sorted_set)) {
+        return native_mapping_size(FIELD(collection, sorted_set, scores));
+    }
+    if (IS(collection, set)) {
+        return native_mapping_size(FIELD(collection, set, entries));
+    }
+    return IS(collection, hash) ? native_mapping_size(FIELD(collection, hash, fields)) : -1;
+}
+
 /* Whether one entry more leaves the mapping what it is. */
 static bool stays(PyObject *mapping) {
     return !PyDict_CheckExact(mapping) || PyDict_GET_SIZE(mapping) < DICT_MAX_ENTRIES;

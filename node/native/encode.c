@@ -171,20 +171,39 @@ static PyObject *format_integral(PyObject *module, PyObject *number) {
     return PyBytes_FromStringAndSize(digits, size);
 }
 
-static PyObject *bulk_integral(PyObject *module, PyObject *number) {
-    char digits[NUMBER_MAX_BYTES], text[2 * NUMBER_MAX_BYTES];
-    Py_ssize_t size = put_integral(digits, number);
+static PyObject *scored_integral(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "scored_integral(member, score)");
+        return NULL;
+    }
+    Py_ssize_t member_size;
+    const char *member = content(args[0], &member_size);
+    char digits[NUMBER_MAX_BYTES], head[NUMBER_MAX_BYTES], tail[2 * NUMBER_MAX_BYTES];
+    Py_ssize_t size = member == NULL ? -1 : put_integral(digits, args[1]);
     if (size <= 0) {
         return size < 0 ? NULL : Py_NewRef(Py_None);
     }
-    Py_ssize_t at = put_number(text, '$', size);
-    memcpy(text + at, digits, (size_t)size);
-    memcpy(text + at + size, "\r\n", 2);
-    return PyBytes_FromStringAndSize(text, at + size + 2);
+    Py_ssize_t head_size = put_number(head, '$', member_size);
+    Py_ssize_t tail_size = put_number(tail, '$', size);
+    memcpy(tail + tail_size, digits, (size_t)size);
+    memcpy(tail + tail_size + size, "\r\n", 2);
+    tail_size += size + 2;
+    PyObject *reply = PyBytes_FromStringAndSize(NULL, 4 + head_size + member_size + 2 + tail_size);
+    if (reply == NULL) {
+        return NULL;
+    }
+    char *at = PyBytes_AS_STRING(reply);
+    memcpy(at, "*2\r\n", 4);
+    memcpy(at += 4, head, (size_t)head_size);
+    memcpy(at += head_size, member, (size_t)member_size);
+    memcpy(at += member_size, "\r\n", 2);
+    memcpy(at + 2, tail, (size_t)tail_size);
+    return reply;
 }
 
 PyMethodDef native_encode_functions[] = {
-    {"bulk_integral", bulk_integral, METH_O, "bulk_integral(2.0) -> b\"$1\\r\\n2\\r\\n\"; None where format_integral is."},
+    {"scored_integral", (PyCFunction)(void (*)(void))scored_integral, METH_FASTCALL,
+     "scored_integral(member, 2.0) -> an array of both as bulks; None where format_integral is."},
     {"format_integral", format_integral, METH_O,
      "format_integral(2.0) -> b\"2\"; None for a number with a fraction, or out of the range of integers."},
     {"integer", integer, METH_O, "integer(7) -> b\":7\\r\\n\"."},

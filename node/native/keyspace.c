@@ -152,8 +152,9 @@ static PyObject *database_find(PyObject *self, PyObject *key);
 static PyObject *database_modified(PyObject *self, PyObject *key);
 static PyObject *database_put(PyObject *self, PyObject *const *args, Py_ssize_t count);
 static PyObject *database_set(PyObject *self, PyObject *const *args, Py_ssize_t count);
+static PyObject *database_shrunk(PyObject *self, PyObject *const *args, Py_ssize_t count);
 
-enum { READ, FIND, MODIFIED, PUT, SET };
+enum { READ, FIND, MODIFIED, PUT, SET, SHRUNK };
 #define FASTCALL(function) (PyCFunction)(void (*)(void))(function)
 StandIn native_database_methods[] = {
     [READ] = {{"read", database_read, METH_O, "Stands in for the Python method."}, &database_layout.type},
@@ -161,6 +162,8 @@ StandIn native_database_methods[] = {
     [MODIFIED] = {{"modified", database_modified, METH_O, "Stands in for the Python method."}, &database_layout.type},
     [PUT] = {{"put", FASTCALL(database_put), METH_FASTCALL, "Stands in for the Python method."}, &database_layout.type},
     [SET] = {{"set", FASTCALL(database_set), METH_FASTCALL, "Stands in for the Python method."}, &database_layout.type},
+    [SHRUNK] = {{"shrunk", FASTCALL(database_shrunk), METH_FASTCALL, "Stands in for the Python method."},
+                &database_layout.type},
     {{NULL}},
 };
 
@@ -311,6 +314,20 @@ static PyObject *database_set(PyObject *self, PyObject *const *args, Py_ssize_t 
         return original(SET, self, args[0], args[1]);
     }
     return put(SET, self, args[0], args[1]);
+}
+
+static PyObject *database_shrunk(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "shrunk(key, collection)");
+        return NULL;
+    }
+    if (native_collection_size(args[1]) <= 0 || !nobody_listens(self)) {
+        return original(SHRUNK, self, args[0], args[1]);
+    }
+    if (changed(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 PyMethodDef native_slot_functions[] = {

@@ -145,6 +145,9 @@ PyObject *native_partition(PyObject *mapping, PyObject *key);
 /* How many entries; -1 where that is not plain. */
 Py_ssize_t native_mapping_size(PyObject *mapping);
 
+/* How many entries a Hash, Set or SortedSet has; -1 where that is not plain. */
+Py_ssize_t native_collection_size(PyObject *collection);
+
 /* An entry came into the key's partition. -1 with an exception. */
 int native_grew(PyObject *mapping, PyObject *key);
 

@@ -25,6 +25,7 @@ from pyredis_cluster.node.digest import dataset_digest
 from pyredis_cluster.node.keyspace import SLOT_DICT_MAX_ENTRIES, Database, Keyspace
 from pyredis_cluster.node.replication.stream import Stream
 from pyredis_cluster.node.values.hash import Hash
+from pyredis_cluster.node.values.list import List
 from pyredis_cluster.node.values.set import HASHTABLE, Set
 from pyredis_cluster.node.values.sorted_set import LISTPACK, SKIPLIST, SortedSet
 from pyredis_cluster.node.values.table import Table, grown, random_key
@@ -67,7 +68,8 @@ def test_integral_doubles_are_written_alike(value: float) -> None:
     whole = value.is_integer() and abs(value) <= float(1 << 62)
     expected = (b"-0" if str(value) == "-0.0" else b"%d" % value) if whole else None
     assert native.format_integral(value) == expected
-    assert native.bulk_integral(value) == (None if expected is None else b"$%d\r\n%b\r\n" % (len(expected), expected))
+    pair = None if expected is None else native.bulk_array([b"member", expected])
+    assert native.scored_integral(b"member", value) == pair
 
 
 @given(st.from_regex(rb"[0-9]{1,17}", fullmatch=True) | st.binary(max_size=4))
@@ -184,14 +186,31 @@ def test_pipelines_over_few_and_many_keys_are_answered_alike(keys: int) -> None:
     assert replies[0].count(b"\r\n") > len(asked)
 
 
-table_steps = st.lists(st.tuples(st.sampled_from(["set", "swap", "del", "get", "in", "pop"]), st.integers(0, 900)))
-
-
 def on_both_planes(work: Callable[[], list[Any]]) -> None:
     """on_both_planes(work): asserts that it returns the same on either data plane."""
     compiled = work()
     with python_plane():
         assert work() == compiled
+
+
+def test_a_collection_that_shrank_is_counted_or_removed_alike() -> None:
+    def work() -> list[Any]:
+        database = Keyspace(1, Clock(), Random(1)).databases[0]
+        made = [Hash.of([], 9, 9), Set(), SortedSet(), List()]
+        made += [Hash.of([(b"f", b"v")], 9, 9), Set([b"m"]), SortedSet({b"m": 1.0}), Set(map(str.encode, "abc"))]
+        for number, value in enumerate(made):
+            database.put(b"%d" % number, value)
+        for listened in (False, True):
+            if listened:
+                database.blocked[b"5"] = {}
+            for number, value in enumerate(made):
+                database.shrunk(b"%d" % number, value)
+        return [sorted(database.keys()), database.keyspace.dirty, database.keyspace.ready]
+
+    on_both_planes(work)
+
+
+table_steps = st.lists(st.tuples(st.sampled_from(["set", "swap", "del", "get", "in", "pop"]), st.integers(0, 900)))
 
 
 @settings(max_examples=60)
