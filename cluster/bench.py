@@ -118,8 +118,10 @@ def bench(
     except OperatorError as error:
         raise click.ClickException(str(error)) from error
     console.print(describe(sections[0].environment))
-    for line in overruns(sections):
-        console.print(f"over its aim: {line}", style="yellow", markup=False)
+    for reason, missed in overruns(sections).items():
+        for line in missed:
+            console.print(f"over its aim: {line}", style="yellow", markup=False)
+        console.print(f"  the reason: {reason}", markup=False)
 
 
 def _program(name: str) -> str:

@@ -20,48 +20,22 @@ class Reason:
     text: str
 
 
+SOCKETS = (
+    "without pipelining nearly all of it is the kernel's work on the sockets, for both (with 16 requests in one go it "
+    "is a small part of that); what is left over is a round of the reactor and the call of a Python function"
+)
 REASONS = (
-    Reason(
-        "commands",
-        "P=1,",
-        "CPU",
-        "without pipelining 85 % of it is the kernel's work on the sockets, for both; what is left over is the call of "
-        "a Python function for each command",
-    ),
-    Reason("commands", "", "CPU", "the command's function is Python: 0.3 to 0.6 µs for a call that does little else"),
-    Reason(
-        "values",
-        "",
-        "CPU",
-        "a value is copied once more than in Redis: out of the buffer that it was read into, into an object of its own",
-    ),
-    Reason("lone", "", "CPU", "a round of the reactor for each request: epoll, recv, send, and a Python function"),
-    Reason("lone", "", "p50", "it is the CPU time of a round, which nothing else can hide from a lone client"),
-    Reason(
-        "clients",
-        "",
-        "CPU",
-        "a round for each few requests, and a Python function for each of them",
-    ),
-    Reason(
-        "",
-        "",
-        "p99",
-        "on a machine that others use too a p99 is as much theirs: over runs of the same server it differs by more",
-    ),
+    Reason("commands", "P=1,", "CPU", SOCKETS),
+    Reason("commands", "", "CPU", "the command's function is Python"),
+    Reason("lone", "", "CPU", SOCKETS),
+    Reason("lone", "", "p50", "it is the CPU time of one request, which nothing hides from a lone client"),
+    Reason("", "", "p99", "on a machine that others use too a p99 is theirs as much: see how far the samples spread"),
     Reason(
         "memory",
         "",
         "",
-        "every key and value is an object with a header of 33 bytes, and 16,384 slots have a table each: with few "
+        "every key and value is an object with a header of 33 bytes, and each of 16,384 slots has a table: with few "
         "keys the tables show",
-    ),
-    Reason(
-        "stalls",
-        "",
-        "",
-        "a slice of background work takes 1 ms, a round of commands as long as they take; what is above that is the "
-        "scheduling of two processes on the machine's cores",
     ),
 )
 

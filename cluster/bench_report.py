@@ -113,9 +113,9 @@ def render(section: Section) -> list[Table]:
     return rendered
 
 
-def overruns(sections: Sequence[Section]) -> list[str]:
-    """overruns(sections) -> a line for each row and figure that is over its aim, with the reason."""
-    found = []
+def overruns(sections: Sequence[Section]) -> dict[str, list[str]]:
+    """overruns(sections) -> reason -> a line for each row and figure that is over its aim for that reason."""
+    found: dict[str, list[str]] = {}
     for section in sections:
         missed = [
             (f"P={row.pipeline}, {row.test}, {row.clients:,} clients, {row.value_bytes:,}-byte values", over)
@@ -124,7 +124,8 @@ def overruns(sections: Sequence[Section]) -> list[str]:
         ]
         missed += [(each.what, over) for each in section.figures if each.ours and each.redis for over in each.over()]
         for what, over in missed:
-            found.append(f"{section.title}: {what}: {over} ({reason_for(section.name, what, over)})")
+            lines = found.setdefault(reason_for(section.name, what, over), [])
+            lines.append(f"{section.title}: {what}: {over}")
     return found
 
 
@@ -155,7 +156,10 @@ def markdown(sections: Sequence[Section]) -> str:
     if any(section.name == "commands" for section in sections):
         lines += [f"![Server CPU time for each operation, as a multiple of redis-server's]({CHART_NAME})", ""]
     over = overruns(sections)
-    lines += ["## Over its aim", "", *([f"- {line}" for line in over] or ["Nothing."]), ""]
+    lines += ["## Over its aim", *([] if over else ["", "Nothing."])]
+    for reason, missed in over.items():
+        lines += ["", f"The reason: {reason}.", "", *(f"- {line}" for line in missed)]
+    lines.append("")
     for section in sections:
         lines += [f"## {section.title}", "", section.notes, ""]
         if section.environment != common:
