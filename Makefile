@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGE_LINKS := build/typing/pyredis_cluster
 
-.PHONY: cluster stop test check bench profile soak clean
+.PHONY: cluster stop test check bench profile soak measure clean
 
 $(BIN)/.installed: pyproject.toml $(wildcard node/native/*)
 	$(PYTHON) -m venv $(VENV)
@@ -51,6 +51,10 @@ soak: $(BIN)/.installed $(COMPILED)/.built
 	PYTHONPATH=$(COMPILED) $(BIN)/python -m pyredis_cluster.gossip.simulation.soak \
 		--first $(FIRST) --seeds $(SEEDS) --minutes $(MINUTES) --jobs $(JOBS)
 
+# All of docs/failure-detection.*, as `python -m` does it without the compiled sources; ARGS="--sizes 6 30".
+measure: $(BIN)/.installed $(COMPILED)/.built
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m pyredis_cluster.gossip.simulation.measure docs $(ARGS)
+
 # The same sources compiled by mypyc, which comes with mypy: the same traces in less than half the time.
 $(COMPILED)/.built: $(wildcard gossip/*.py gossip/simulation/*.py)
 	rm -rf $(COMPILED)
@@ -58,7 +62,7 @@ $(COMPILED)/.built: $(wildcard gossip/*.py gossip/simulation/*.py)
 	touch $(COMPILED)/pyredis_cluster/__init__.py
 	cp -r gossip $(COMPILED)/pyredis_cluster/
 	cd $(COMPILED) && MYPYC_OPT_LEVEL=2 MYPYC_DEBUG_LEVEL=0 ../../$(BIN)/mypyc --strict-bytes --ignore-missing-imports \
-		$$(ls pyredis_cluster/gossip/*.py pyredis_cluster/gossip/simulation/*.py | grep -v -e soak.py -e simulate.py) > mypyc.log
+		$$(ls pyredis_cluster/gossip/*.py pyredis_cluster/gossip/simulation/*.py | grep -v -e soak.py -e simulate.py -e measure.py) > mypyc.log
 	touch $@
 
 clean:

@@ -5,13 +5,13 @@ gone) is reported at once, silence only after the node timeout, and both only wh
 evidence itself: however often one path lies, it is one voter's word. A node that was itself late (paused, starved)
 moves its clocks on instead of blaming its peers.
 
-What Lifeguard (arXiv 1707.00788) adds to SWIM is here in other forms. Its local health multiplier makes a node
-that is slow wait longer for others; here such a node measures by how much it was late and takes exactly that off
-(`shift_clocks`), and when it was away for long it also stops serving until a majority agrees with it (`health`).
-Its suspicion timeout shrinks with independent confirmations; here a suspicion only makes others look for
-themselves, and FAIL takes a majority of them, each with evidence of its own: more confirmations than Lifeguard's,
-but no waiting beyond the node timeout. Its buddy system tells the suspect first; here all that look at the suspect
-ask it directly, and one answer each takes their suspicion back.
+What Lifeguard (arXiv 1707.00788) adds to SWIM is here so. Local health: a node whose probes fail or that hears that
+it is suspected (`self_doubt`) gives answers more time, and with much of that, or without a majority in reach, reports
+nobody for silence; what it can measure, by how much it was late itself, it takes off exactly (`shift_clocks`). The
+probe period stays, for its probes are what tells a primary that it has to stop. Suspicion: Lifeguard's timeout shrinks
+with independent confirmations; here a suspicion only makes others look for themselves, and FAIL takes a majority of
+them, each with evidence of its own: more confirmations, but no waiting beyond the node timeout. Buddy system: each
+probe to a suspect says so, besides asking it directly, and one answer each takes the suspicions back.
 
 Nothing that a datagram or a period causes takes time or traffic in proportion to the number of members; one failure
 costs each member about two dozen datagrams, whatever that number is.

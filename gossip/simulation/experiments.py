@@ -27,12 +27,14 @@ FOREVER_MS = 1e9
 VICTIMS_SHARE = 12
 """One node in so many may fail before a fresh cluster is taken."""
 LOSS = 0.01
-POLL_MS = 50.0
 SLOW_SHARE = 20
 """One node in so many is slow (5 %)."""
 SLOW_MS = (100.0, 1900.0)
 SLOW_GAP_MS = (100.0, 3900.0)
 """A slow node stops for a time in the first range, then runs for one in the second, and so on."""
+LOOK_EVERY_MS = 200.0
+ROUND_LOOKS = 40
+"""How often FAIL marks are looked for while members stop and go on once."""
 MOVE_EVERY_MS = 100.0
 """While the slot map changes, a slot changes hands this often, somewhere in the cluster."""
 
@@ -151,7 +153,7 @@ def _fail_one(simulation: Simulation, found: Failures, kind: str) -> None:
 def false_positives(nodes: int, minutes: float, trouble: str, *, seed: int = 1) -> dict[str, float]:
     """false_positives(nodes, minutes, "loss" or "slow") -> how often an hour living nodes were held to be dead.
 
-    `fail_per_hour` counts FAIL marks, once for each time that a node was marked by anybody; `suspected_per_hour`
+    `fail_per_hour` counts FAIL marks of the member that has seen most of them; `suspected_per_hour`
     each single observer's suspicion, which costs some datagrams and nothing else.
     """
     simulation = cluster(seed, nodes)
@@ -161,13 +163,8 @@ def false_positives(nodes: int, minutes: float, trouble: str, *, seed: int = 1) 
         for node in simulation.nodes[:: min(nodes, SLOW_SHARE)]:
             _slow_down(simulation, node)
     before = _suspicions(simulation)
-    marked: set[str] = set()
-    marks = 0
-    for _ in range(round(minutes * 60_000 / POLL_MS)):
-        simulation.run(POLL_MS)
-        now = {node_id for node in simulation.nodes if node.core is not None for node_id in node.core.failed}
-        marks += len(now - marked)
-        marked = now
+    simulation.run(minutes * 60_000)
+    marks = max(node.core.stats.failures for node in simulation.nodes if node.core is not None)
     hours = minutes / 60
     return {
         "hours": hours,
@@ -191,6 +188,38 @@ def _slow_down(simulation: Simulation, node: SimNode) -> None:
     simulation.at(simulation.now_ms + simulation.rng.uniform(*SLOW_GAP_MS), stop)
 
 
+def stopped_together(
+    nodes: int, stopped: int, stop_ms: float, run_ms: float, seconds: float, *, seed: int = 1
+) -> dict[str, float]:
+    """stopped_together(nodes, stopped, stop_ms, run_ms, seconds) -> FAIL marks while some members stop in step.
+
+    The experiment of the Lifeguard paper: `stopped` members stop for `stop_ms`, all at the same moment, then run for
+    `run_ms`, and so on. `healthy` counts the members that never stopped and were marked, which is wrong; `marked` the
+    others, which is right once they are silent for longer than the node timeout.
+    """
+    simulation = cluster(seed, nodes)
+    slow = simulation.nodes[:: max(1, nodes // stopped)][:stopped]
+    slow_ids = {node.id for node in slow}
+    marked: set[str] = set()
+    end_ms = simulation.now_ms + seconds * 1000
+    while simulation.now_ms < end_ms:
+        for node in slow:
+            simulation.pause(node, stop_ms)
+        for _ in range(ROUND_LOOKS):
+            simulation.run((stop_ms + run_ms) / ROUND_LOOKS)
+            marked.update(*(node.core.failed for node in simulation.nodes if node.core is not None))
+    healthy = [node.core for node in simulation.nodes if node.id not in slow_ids and node.core is not None]
+    return {
+        "stopped": stopped,
+        "stop_ms": stop_ms,
+        "run_ms": run_ms,
+        "seconds": seconds,
+        "healthy": len(marked - slow_ids),
+        "marked": len(marked & slow_ids),
+        "ok": sum(core.health.ok for core in healthy) / len(healthy),
+    }
+
+
 def half_deaf(nodes: int, minutes: float, share: float, *, seed: int = 1) -> dict[str, float]:
     """half_deaf(nodes, minutes, share) -> what a node does to others whose socket loses that share of what they send.
 
@@ -210,14 +239,18 @@ def half_deaf(nodes: int, minutes: float, share: float, *, seed: int = 1) -> dic
 
     simulation.tap = lose
     before, reports = deaf.core.stats.suspicions, deaf.core.stats.sent[Kind.REPORT]
-    simulation.run(minutes * 60_000)
     hours = minutes / 60
     healthy = [node.core for node in simulation.nodes if node is not deaf and node.core is not None]
+    marked: set[str] = set()
+    end_ms = simulation.now_ms + minutes * 60_000
+    while simulation.now_ms < end_ms:
+        simulation.run(LOOK_EVERY_MS)
+        marked.update(*(core.failed for core in healthy))
     return {
         "hours": hours,
         "suspected_per_hour": round((deaf.core.stats.suspicions - before) / hours, 1),
         "reports_per_hour": round((deaf.core.stats.sent[Kind.REPORT] - reports) / hours, 1),
-        "healthy_failed": float(sum(node_id != deaf.id for core in healthy for node_id in core.failed)),
+        "healthy_failed": len(marked - {deaf.id}),
     }
 
 

@@ -39,19 +39,20 @@ STYLE = """
 
 
 def tables(results: Results) -> str:
-    """tables(results) -> Markdown: detection and outage, false positives, cost, dissemination."""
+    """tables(results) -> Markdown: what there is of detection, mass failures, false positives, cost, dissemination."""
     sizes = results["sizes"]
-    lifeguard = "{:.1f} / {:.1f} s".format(*results["lifeguard"]["detection_s"])
+    lifeguard, storms = results.get("lifeguard"), results.get("storms")
     parts = [
         "### Detection and outage\n\np50 / p99 in milliseconds after the event.\n\n" + _detection(sizes),
         "By the rules of others (models, see below), p50 / p99 or least to greatest:\n\n" + _others(sizes),
-        f"memberlist's rule with the Lifeguard paper's setting (128 nodes, alpha 5): {lifeguard}.",
+        "### In the Lifeguard paper's setting\n\n" + _lifeguard(lifeguard) if lifeguard else "",
+        "### Half of the primaries killed at once\n\n" + _storms(storms) if storms else "",
         "### Living nodes held to be dead\n\n" + _mistakes(sizes),
         "### Cost\n\nDatagrams and bytes that each node sends in a second.\n\n" + _costs(sizes),
         "### Dissemination\n\np50 / p99 in milliseconds until all members know; a failure: after the first one does."
         "\n\n" + _spread(sizes),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _detection(sizes: Sizes) -> str:
@@ -84,13 +85,57 @@ def _others(sizes: Sizes) -> str:
     )
 
 
+def _lifeguard(found: Results) -> str:
+    detection = _table(
+        [f"{found['nodes']} members", "p50", "p99", "p99.9"],
+        [
+            ["memberlist's rule, alpha 5: first member declares a silent one dead",
+             *(f"{value:.1f} s" for value in found["detection_s"])],
+            [f"here, frozen: first FAIL ({found['samples']:,} samples)",
+             *(f"{value / 1000:.2f} s" for value in found["first"])],
+            ["here, frozen: all know", *(f"{value / 1000:.2f} s" for value in found["all"])],
+        ],
+    )  # fmt: skip
+    anomalies = _table(
+        ["members that stop together", "for", "then run for", "never stopped, marked FAIL", "stopped, marked FAIL"],
+        [
+            [row["stopped"], f"{row['stop_ms'] / 1000:g} s", f"{row['run_ms'] / 1000:g} s", row["healthy"],
+             row["marked"]]
+            for row in found["anomalies"]
+        ],
+    )  # fmt: skip
+    deaf = _table(
+        ["nodes", "one loses of what it is sent", "it suspects/h", "it reports/h", "healthy ones marked FAIL"],
+        [
+            [row["nodes"], f"{row['share']:.0%}", f"{row['suspected_per_hour']:,.0f}",
+             f"{row['reports_per_hour']:,.0f}", f"{row['healthy_failed']:g}"]
+            for row in found["deaf"]
+        ],
+    )  # fmt: skip
+    return "\n\n".join((detection, anomalies, deaf))
+
+
+def _storms(storms: list[Results]) -> str:
+    return _table(
+        ["nodes", "primaries killed", "outage p50", "p99", "longest", "all say ok after", "elections",
+         "datagrams per node"],
+        [
+            [storm["nodes"], storm["killed"],
+             *(f"{storm[what]:,.0f} ms" for what in ("p50", "p99", "max", "all_ok_ms")),
+             storm["elections"], f"{storm['datagrams_per_node']:,.0f}"]
+            for storm in storms
+        ],
+    )  # fmt: skip
+
+
 def _mistakes(sizes: Sizes) -> str:
     return _table(
-        ["nodes", "hours", "1 % loss: FAIL/h", "suspected/h", "5 % slow: FAIL/h", "suspected/h"],
+        ["nodes", "hours", "node hours", "1 % loss: FAIL/h", "suspected/h", "5 % slow: FAIL/h", "suspected/h"],
         [
             [
                 size["nodes"],
                 f"{size['loss']['hours']:.2g}",
+                f"{size['loss']['hours'] * size['nodes']:.2g}",
                 f"{size['loss']['fail_per_hour']:g}",
                 f"{size['loss']['suspected_per_hour']:,.0f}",
                 f"{size['slow']['fail_per_hour']:g}",

@@ -23,6 +23,9 @@ from .experiments import (
     dissemination,
     failures,
     false_positives,
+    half_deaf,
+    mass_failure,
+    stopped_together,
 )
 from .figures import plot, tables
 
@@ -33,7 +36,9 @@ Results = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured at one cluster size: numbers of samples, minutes and seconds of virtual time."""
+    """How much is measured at one cluster size: numbers of samples, minutes and seconds of virtual time, primaries
+    that are killed at once.
+    """
 
     nodes: int
     kills: int
@@ -41,17 +46,37 @@ class Plan:
     false_positive_minutes: float
     cost_seconds: float
     news: int
+    killed: int
 
 
 FULL = (
-    Plan(6, 200, 200, 60.0, 30.0, 60),
-    Plan(10, 100, 100, 30.0, 20.0, 60),
-    Plan(30, 100, 60, 10.0, 10.0, 40),
-    Plan(100, 60, 40, 3.0, 5.0, 30),
-    Plan(300, 30, 24, 0.6, 3.0, 20),
-    Plan(1000, 10, 10, 0.0, 2.0, 10),
+    Plan(6, 200, 200, 600.0, 30.0, 60, 0),
+    Plan(10, 100, 100, 360.0, 20.0, 60, 2),
+    Plan(30, 100, 60, 120.0, 10.0, 40, 7),
+    Plan(100, 60, 40, 15.0, 5.0, 30, 25),
+    Plan(300, 30, 24, 1.0, 3.0, 20, 75),
+    Plan(1000, 10, 10, 0.0, 2.0, 10, 0),
 )
-SMALL = (Plan(6, 4, 3, 0.2, 2.0, 2), Plan(30, 2, 1, 0.05, 1.0, 2))
+SMALL = (Plan(6, 4, 3, 0.2, 2.0, 2, 0), Plan(30, 2, 1, 0.05, 1.0, 2, 7))
+ANOMALIES = ((32, 8192.0), (8, 8192.0), (4, 8192.0), (4, 1536.0), (4, 16384.0))
+"""One member in so many stops, together with the others, and for how long, as in the paper's experiment."""
+ANOMALY_RUN_MS = 256.0
+DEAF_NODES = (6, 30)
+DEAF_SHARES = (0.5, 0.7, 0.9, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LifeguardPlan:
+    """How much is measured as in Lifeguard's paper: members, samples, seconds and minutes of virtual time."""
+
+    nodes: int
+    freezes: int
+    anomaly_seconds: float
+    deaf_minutes: float
+
+
+FULL_LIFEGUARD = LifeguardPlan(reference.LIFEGUARD_NODES, 1000, 60.0, 10.0)
+SMALL_LIFEGUARD = LifeguardPlan(32, 2, 0.5, 0.05)
 
 
 def measure(plan: Plan) -> Results:
@@ -86,14 +111,46 @@ def measure(plan: Plan) -> Results:
     }
 
 
-def measure_all(plans: tuple[Plan, ...]) -> Results:
-    """measure_all(plans) -> the contents of failure-detection.json."""
-    sizes = []
+def measure_lifeguard(plan: LifeguardPlan) -> Results:
+    """measure_lifeguard(plan) -> what is measured in the setting of Lifeguard's paper."""
+    nodes = plan.nodes
+    frozen = failures(nodes, plan.freezes, FREEZE_PRIMARY)
+    return {
+        "detection_s": [round(value, 2) for value in reference.lifeguard_detection_s()],
+        "first": _three(frozen.first),
+        "all": _three(frozen.all),
+        "nodes": nodes,
+        "samples": plan.freezes,
+        "anomalies": [
+            stopped_together(nodes, nodes // one_in, stop_ms, ANOMALY_RUN_MS, plan.anomaly_seconds)
+            for one_in, stop_ms in ANOMALIES
+        ],
+        "deaf": [
+            {"nodes": size, "share": share, **half_deaf(size, plan.deaf_minutes, share)}
+            for size in DEAF_NODES
+            for share in DEAF_SHARES
+        ],
+    }
+
+
+def _three(samples: Samples) -> list[float]:
+    return [round(samples.quantile(share), 1) for share in (0.5, 0.99, 0.999)]
+
+
+def measure_all(plans: tuple[Plan, ...], lifeguard: LifeguardPlan | None, known: Results) -> Results:
+    """measure_all(plans, lifeguard, known) -> the contents of failure-detection.json; what is not measured stays."""
+    sizes = {size["nodes"]: size for size in known.get("sizes", ())}
+    storms = {storm["nodes"]: storm for storm in known.get("storms", ())}
     for plan in plans:
         print(f"{plan.nodes} nodes ...", file=sys.stderr, flush=True)
-        sizes.append(measure(plan))
-    lifeguard = reference.memberlist_detection_s(reference.LIFEGUARD_NODES, alpha=reference.LIFEGUARD_ALPHA)
-    return {"sizes": sizes, "lifeguard": {"detection_s": [round(value, 2) for value in lifeguard]}}
+        sizes[plan.nodes] = measure(plan)
+        if plan.killed:
+            storms[plan.nodes] = mass_failure(plan.nodes, plan.killed)
+    results = {**known, "sizes": [sizes[nodes] for nodes in sorted(sizes)]}
+    if lifeguard is not None:
+        print("Lifeguard's setting ...", file=sys.stderr, flush=True)
+        results["lifeguard"] = measure_lifeguard(lifeguard)
+    return {**results, "storms": [storms[nodes] for nodes in sorted(storms)]}
 
 
 def filled(page: str, results: Results) -> str:
@@ -118,14 +175,24 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help=f"where {NAME}.json, .md and .svg are written")
     parser.add_argument("--small", action="store_true", help="a quick look, with few samples")
-    parser.add_argument("--sizes", type=int, nargs="+", help="only these cluster sizes")
+    parser.add_argument("--sizes", type=int, nargs="+", help="only these cluster sizes; what is known of others stays")
+    parser.add_argument(
+        "--storm", type=int, nargs=2, metavar=("NODES", "KILLED"),
+        help="only so many primaries killed at once in a cluster of that size; 2,000 nodes take 6 GB and long",
+    )
     parser.add_argument("--render", action="store_true", help="measure nothing; write page and plot from the data")
     options = parser.parse_args(arguments)
-    if options.render:
-        results = json.loads((options.folder / f"{NAME}.json").read_text())
-    else:
+    data = options.folder / f"{NAME}.json"
+    results: Results = json.loads(data.read_text()) if data.exists() else {}
+    if options.storm:
+        nodes, killed = options.storm
+        others = [storm for storm in results.get("storms", ()) if storm["nodes"] != nodes]
+        results["storms"] = sorted([*others, mass_failure(nodes, killed)], key=lambda storm: storm["nodes"])
+    elif not options.render:
         plans = SMALL if options.small else FULL
-        results = measure_all(tuple(plan for plan in plans if not options.sizes or plan.nodes in options.sizes))
+        chosen = tuple(plan for plan in plans if not options.sizes or plan.nodes in options.sizes)
+        lifeguard = SMALL_LIFEGUARD if options.small else FULL_LIFEGUARD
+        results = measure_all(chosen, None if options.sizes else lifeguard, results)
     write(options.folder, results)
     return 0
 

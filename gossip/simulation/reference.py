@@ -25,6 +25,7 @@ MEMBERLIST_SUSPICION_MAX_MULT = 6
 MEMBERLIST_GOSSIP_INTERVAL_S = 0.2
 MEMBERLIST_GOSSIP_NODES = 3
 MEMBERLIST_RUNS = 2000
+LIFEGUARD_RUNS = 10_000
 LIFEGUARD_NODES = 128
 LIFEGUARD_ALPHA = 5
 """The Lifeguard paper's cluster size, and the multiplier that was memberlist's when it was written."""
@@ -51,8 +52,21 @@ def redis_outage_s() -> tuple[float, float]:
     return REDIS_NODE_TIMEOUT_S + least, REDIS_NODE_TIMEOUT_S * 1.5 + most
 
 
-def memberlist_detection_s(nodes: int, *, alpha: int = MEMBERLIST_SUSPICION_MULT) -> tuple[float, float]:
-    """memberlist_detection_s(nodes[, alpha]) -> (p50, p99) until the first member declares a silent one dead.
+def memberlist_detection_s(nodes: int) -> tuple[float, float]:
+    """memberlist_detection_s(nodes) -> (p50, p99) until the first member declares a silent one dead."""
+    runs = MEMBERLIST_RUNS if nodes <= LIFEGUARD_NODES else MEMBERLIST_RUNS // 10
+    found = _detections_s(nodes, MEMBERLIST_SUSPICION_MULT, runs)
+    return found[len(found) // 2], found[ceil(len(found) * 0.99) - 1]
+
+
+def lifeguard_detection_s() -> tuple[float, float, float]:
+    """lifeguard_detection_s() -> (p50, p99, p99.9) by memberlist's rule, size and alpha as in Lifeguard's paper."""
+    found = _detections_s(LIFEGUARD_NODES, LIFEGUARD_ALPHA, LIFEGUARD_RUNS)
+    return found[len(found) // 2], found[ceil(len(found) * 0.99) - 1], found[ceil(len(found) * 0.999) - 1]
+
+
+def _detections_s(nodes: int, alpha: int, runs: int) -> list[float]:
+    """Times until the first member declares a silent one dead, in order.
 
     Each member probes the others in turn, one an interval, and suspects at the interval's end. The suspicion lasts
     6 alpha log10(n) intervals and shrinks with the confirmations of two others to alpha log10(n) (suspicion.go).
@@ -61,14 +75,12 @@ def memberlist_detection_s(nodes: int, *, alpha: int = MEMBERLIST_SUSPICION_MULT
     least = alpha * max(1.0, log10(nodes)) * MEMBERLIST_PROBE_INTERVAL_S
     wanted = alpha - 2 if nodes - 2 >= alpha - 2 else 0
     found = []
-    for _ in range(MEMBERLIST_RUNS):
+    for _ in range(runs):
         probes = sorted(rng.random() * (nodes - 1) * MEMBERLIST_PROBE_INTERVAL_S for _ in range(nodes - 1))
         suspicions = [at + MEMBERLIST_PROBE_INTERVAL_S for at in probes[: wanted + 1]]
         found.append(suspicions[0] + _suspicion_s(suspicions, wanted, least))
-        if nodes > LIFEGUARD_NODES and len(found) == MEMBERLIST_RUNS // 10:
-            break
     found.sort()
-    return found[len(found) // 2], found[ceil(len(found) * 0.99) - 1]
+    return found
 
 
 def _suspicion_s(suspicions: list[float], wanted: int, least: float) -> float:

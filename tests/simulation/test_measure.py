@@ -22,6 +22,17 @@ def test_the_small_version_writes_data_page_and_plot(tmp_path: Path) -> None:
     assert ElementTree.parse(tmp_path / "failure-detection.svg").getroot().tag.endswith("svg")
 
 
+def test_one_more_mass_failure_is_added_to_the_data_that_are_there(tmp_path: Path) -> None:
+    data = tmp_path / "failure-detection.json"
+    data.write_bytes((DOCS / data.name).read_bytes())
+    known = json.loads(data.read_text())
+    assert main([str(tmp_path), "--storm", "8", "2"]) == 0
+    results = json.loads(data.read_text())
+    added, *others = results["storms"]
+    assert (added["nodes"], added["killed"]) == (8, 2)
+    assert {**results, "storms": others} == known
+
+
 def test_the_page_and_the_plot_in_docs_are_those_of_the_data() -> None:
     results = json.loads((DOCS / "failure-detection.json").read_text())
     page = (DOCS / "failure-detection.md").read_text()
@@ -38,6 +49,11 @@ def test_a_quantile_is_a_sample_that_so_many_do_not_exceed() -> None:
 def test_redis_cost_is_that_of_its_message_sizes() -> None:
     assert round(reference.redis_bytes_per_s(100) / 1000) == 87
     assert round(reference.redis_bytes_per_s(1000) / 1e6, 1) == 3.4
+
+
+def test_lifeguards_setting_takes_memberlists_suspicion_of_five_times_the_logarithm_at_least() -> None:
+    median, slowest, worst = reference.lifeguard_detection_s()
+    assert 5 * 2.1 < median < slowest < worst
 
 
 def test_memberlists_rule_takes_its_suspicion_timeout_and_a_probe_at_least() -> None:
