@@ -188,6 +188,7 @@ class ClusterCore:
     def link_lost(self, node_id: str, now_ms: float) -> None:
         """The data plane's connection to `node_id` broke: no evidence, but a reason to look at once."""
         self.advance(now_ms)
+        self.election.link_lost()
         node = self.nodes.get(node_id)
         if node is not None and node is not self.myself:
             self.detector.probe(node)
@@ -197,6 +198,7 @@ class ClusterCore:
         self._move_clock(now_ms)
         if self._calm and not self._stirred and now_ms < self._other_due_ms and self.detector.tick_as_usual():
             self.replica_migration.tick()
+            self.roles.tick()
             if not self._stirred:
                 self._plan_tick()
             return
@@ -204,6 +206,7 @@ class ClusterCore:
         self.detector.tick()
         self.membership.tick()
         self.replica_migration.tick()
+        self.roles.tick()
         changed = self.slot_map.expire_hints(now_ms, self.nodes.values())
         if changed:
             self.roles.slots_changed(changed, None)

@@ -192,7 +192,7 @@ class Election:
         limit_ms = (
             config.repl_ping_replica_period_ms + config.node_timeout_ms * config.replica_validity_factor
         )
-        return self._core.replication.age_ms() - config.node_timeout_ms <= limit_ms
+        return self._core.roles.data_age_ms() - config.node_timeout_ms <= limit_ms
 
     def _siblings(self) -> list[Node]:
         core = self._core
@@ -396,9 +396,7 @@ class Election:
             self._abandon()
         elif manual.target_offset is not None and primary.boot != manual.boot:
             core.log("notice", "The master was restarted and takes writes again; asking it anew to hold them back.")
-            manual.ready, manual.target_offset = False, None
-            manual.repeat_at_ms = core.now_ms
-            self._abandon()
+            self._ask_anew(manual)
         elif manual.ready:
             return
         elif manual.target_offset is not None:
@@ -409,6 +407,16 @@ class Election:
         elif core.now_ms >= manual.repeat_at_ms:
             manual.repeat_at_ms = core.now_ms + MANUAL_REPEAT_MS
             core.send_to(primary, Kind.MF_START, (manual.nonce,))
+
+    def _ask_anew(self, manual: _Manual) -> None:
+        manual.ready, manual.target_offset = False, None
+        manual.repeat_at_ms = self._core.now_ms
+        self._abandon()
+
+    def link_lost(self) -> None:
+        """The primary's process may be gone, and the next one, which the data may come from, takes writes."""
+        if self._manual is not None and self._manual.target_offset is not None:
+            self._ask_anew(self._manual)
 
     def on_manual_start(self, sender: Node, message: Message) -> None:
         core = self._core

@@ -27,4 +27,4 @@ class LocalReplication(Protocol):
         """Whether another primary may be taking slots of ours this moment."""
 
     def age_ms(self) -> float:
-        """How long ago a replica last heard from its primary; infinite while it has never been in step with it."""
+        """How long ago a replica last heard from its primary."""

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from .core import ClusterCore
 from .effects import DropData, SlotMapChanged
 from .errors import ClusterError
-from .nodes import Node
+from .nodes import Node, NodeRecord
 from .nodesconf import BUS_PORT_OFFSET
 
 NODE_ID_BYTES = 20
@@ -103,6 +103,7 @@ def failover(core: ClusterCore, mode: str, now_ms: float) -> None:
 def bump_epoch(core: ClusterCore, now_ms: float) -> bool:
     """CLUSTER BUMPEPOCH -> whether the configEpoch was raised (it is not where it is the greatest already)."""
     core.advance(now_ms)
+    _require_no_handover(core)
     return core.roles.bump_without_consensus()
 
 
@@ -239,9 +240,11 @@ def set_slot_node(core: ClusterCore, slot: int, node_id: str, *, keys: int, now_
     if not keys:
         core.slot_map.migrating.pop(slot, None)
     if node is core.myself:
-        importing = core.slot_map.importing.pop(slot, None)
+        importing = core.slot_map.importing.get(slot)
         if importing is not None or owner not in (None, core.myself):
+            _require_no_handover(core)
             core.roles.bump_without_consensus()
+        core.slot_map.importing.pop(slot, None)
         core.slot_map.assign(1 << slot, core.myself)
         core.change_self(slots=core.myself.record.slots | 1 << slot)
         return
@@ -266,33 +269,35 @@ def claim_slots(core: ClusterCore, slots: int, epoch: int, now_ms: float) -> Non
     """
     core.advance(now_ms)
     require_primary(core)
+    _require_no_handover(core)
     if any(node.config_epoch >= epoch for node in core.nodes.values()):
         raise ClusterError(f"configEpoch {epoch} is taken")
-    core.current_epoch = max(core.current_epoch, epoch)
     _drop_moves(core.slot_map.importing, slots)
-    core.change_self(config_epoch=epoch, slots=core.myself.record.slots | slots)
+    core.roles.raise_epoch(epoch, slots)
 
 
-def cede_slots(core: ClusterCore, slots: int, node_id: str, now_ms: float) -> None:
-    """cede_slots(core, slots, id, now_ms): that primary has claimed own `slots`; serve them no more."""
+def hear_claim(core: ClusterCore, record: NodeRecord, now_ms: float) -> None:
+    """hear_claim(core, record, now_ms): the primary that was asked to claim slots of ours answers with its record."""
     core.advance(now_ms)
-    node = known(core, node_id)
-    _drop_moves(core.slot_map.migrating, slots)
-    core.slot_map.hint(slots & core.myself.owned, node, now_ms)
-    core.emit(SlotMapChanged())
-    core.roles.slots_changed(0, node)
+    _drop_moves(core.slot_map.migrating, record.slots)
+    core.merge(record)
 
 
 def outbid(core: ClusterCore, now_ms: float) -> None:
     """outbid(core, now_ms): a configEpoch above any that another node may just have taken unheard."""
     core.advance(now_ms)
-    core.current_epoch = core.roles.max_epoch() + 2
-    core.change_self(config_epoch=core.current_epoch)
+    core.roles.raise_epoch(core.roles.max_epoch() + 2)
 
 
 def _moves_changed(core: ClusterCore) -> None:
     core.emit(SlotMapChanged())
     core.persist_lazily()
+
+
+def _require_no_handover(core: ClusterCore) -> None:
+    """A new epoch would take back what another primary may have claimed under the one that was reserved for it."""
+    if core.replication.handing_over():
+        raise ClusterError("Slots of this node are being claimed by another one, try again later")
 
 
 def require_primary(core: ClusterCore) -> None:

@@ -26,6 +26,9 @@ class Roles:
     def __init__(self, core: ClusterCore) -> None:
         self._core = core
         self._replicating: tuple[str, str, int] | None = None
+        self._collision_waits = False
+        self._history_of = ""
+        """The id of the primary whose data this replica holds, all of them up to some moment."""
 
     def slots_changed(self, changed: int, claimant: Node | None) -> None:
         """`claimant`'s record is new and `changed` slots have other owners than before."""
@@ -96,7 +99,10 @@ class Roles:
                     moves[slot] = successor
 
     def resolve_epoch_collision(self, node: Node) -> None:
-        """Two primaries with one configEpoch: the one with the smaller id takes a new one (Redis's rule)."""
+        """Two primaries with one configEpoch: the one with the smaller id takes a new one (Redis's rule).
+
+        Not while slots of it are being claimed, for a new epoch takes them back.
+        """
         core = self._core
         mine = core.myself
         if (
@@ -105,11 +111,20 @@ class Roles:
             and node.config_epoch == mine.config_epoch
             and node.id > mine.id
         ):
-            core.current_epoch = self.max_epoch() + 1
-            core.log(
-                "verbose", f"configEpoch collision with node {node.label}. Updating to {core.current_epoch}"
-            )
-            core.change_self(config_epoch=core.current_epoch)
+            if core.replication.handing_over():
+                self._collision_waits = True
+                return
+            epoch = self.max_epoch() + 1
+            core.log("verbose", f"configEpoch collision with node {node.label}. Updating to {epoch}")
+            self.raise_epoch(epoch)
+
+    def tick(self) -> None:
+        """Take a colliding epoch apart, after a handover that it had to wait for."""
+        if self._collision_waits and not self._core.replication.handing_over():
+            self._collision_waits = False
+            for node in list(self._core.nodes.values()):
+                if node is not self._core.myself:
+                    self.resolve_epoch_collision(node)
 
     def max_epoch(self) -> int:
         """max_epoch() -> the greatest epoch this node knows of."""
@@ -121,9 +136,17 @@ class Roles:
         core = self._core
         if core.myself.config_epoch and core.myself.config_epoch == self.max_epoch():
             return False
-        core.current_epoch = self.max_epoch() + 1
-        core.change_self(config_epoch=core.current_epoch)
+        self.raise_epoch(self.max_epoch() + 1)
         return True
+
+    def raise_epoch(self, epoch: int, claimed: int = 0) -> None:
+        """raise_epoch(epoch[, claimed]): a new configEpoch for the slots of this primary, and those that it claims.
+
+        What an operator gave to a node whose claim has not been heard yet is left out: it would be taken back.
+        """
+        core = self._core
+        core.current_epoch = max(core.current_epoch, epoch)
+        core.change_self(config_epoch=epoch, slots=core.myself.record.slots & ~self._ceded() | claimed)
 
     def set_primary(self, primary: Node) -> None:
         """Turn into a replica of `primary`; whatever this node claimed is given up."""
@@ -156,7 +179,29 @@ class Roles:
     def become_primary(self, replaces: str) -> None:
         """Tell the data plane to stop replicating; the record is the caller's to change."""
         self._replicating = None
+        self._history_of = ""
         self._core.emit(BecomePrimary(replaces))
+
+    def synced(self) -> None:
+        """The data plane holds what the present primary has, and is being fed the rest."""
+        self._history_of = self._core.myself.record.primary_id
+
+    def recall(self, primary_id: str, config_epoch: int) -> None:
+        """recall(primary_id, config_epoch): data were loaded that `history` told of when they were saved.
+
+        They count if that is the present primary still, without another one in between.
+        """
+        primary = self._core.my_primary()
+        if primary is not None and (primary.id, primary.config_epoch) == (primary_id, config_epoch):
+            self._history_of = primary_id
+
+    def history(self) -> tuple[str, int] | None:
+        """history() -> (id, configEpoch) of the primary whose data this replica holds, or None."""
+        primary = self._core.my_primary()
+        return (primary.id, primary.config_epoch) if primary is not None and self._has_history() else None
+
+    def _has_history(self) -> bool:
+        return self._history_of == self._core.myself.record.primary_id
 
     def offset(self) -> int:
         """offset() -> the replication offset, or 0 on a replica that has never been in step with its primary.
@@ -164,10 +209,11 @@ class Roles:
         What it has is of another history, and being far in that says nothing: a primary that was cut off may have
         gone further than its successor, with writes that nobody else has.
         """
-        core = self._core
-        if core.myself.record.primary_id and core.replication.age_ms() == inf:
-            return 0
-        return core.replication.offset()
+        return self._core.replication.offset() if self._has_history() else 0
+
+    def data_age_ms(self) -> float:
+        """data_age_ms() -> how old what this replica holds of its primary's data is; infinite if that is nothing."""
+        return self._core.replication.age_ms() if self._has_history() else inf
 
     def follow_primary(self) -> None:
         """Keep the data plane replicating from the right place; a replica of a replica moves to the primary."""
@@ -184,4 +230,6 @@ class Roles:
         target = (primary.id, host, primary.record.port)
         if host and target != self._replicating:
             self._replicating = target
+            if primary.id != self._history_of:
+                self._history_of = ""  # even if it comes back: the earlier primary may have another history by then
             core.emit(BecomeReplica(*target))

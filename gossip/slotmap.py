@@ -45,11 +45,17 @@ class SlotMap:
     def update(self, node: Node, nodes: Iterable[Node]) -> int:
         """update(node, nodes) -> the set of slots whose owner changed, after `node.record` did.
 
-        `nodes` are all members. Costs nothing for what is not contested.
+        `nodes` are all members. Costs nothing for what is not contested. A hint is not undone by the next record of
+        the node that it is in favour of, nor by one of this node's own.
         """
         claims = node.record.slots if node.is_primary else 0
         given_up = node.owned & ~claims
         contested = claims & ~node.owned
+        if self.hints:
+            hinted = bitmap.mask_of(slot for slot, (owner, _) in self.hints.items() if owner is not None)
+            given_up &= ~hinted
+            if node is self.myself:
+                contested &= ~hinted
         won = contested & self.unassigned
         for owner in self._owners_of(contested & ~won):
             if beats(node, owner):

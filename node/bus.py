@@ -110,7 +110,6 @@ class Bus:
         if config.cluster_witness and (record.slots or record.primary_id):
             raise ListenError("cluster-witness yes: this node owns slots or is a replica; CLUSTER RESET makes it free")
         self._first_write = FirstWrite(server.journal, self.now_ms)
-        self._in_step_with = ""
         self.core = ClusterCore(self._cluster_config, record, server.rng, self.now_ms(), self, saved)
         self.router = ClusterRouter(server, self.core)
         server.dispatcher.route(self.router)
@@ -142,16 +141,10 @@ class Bus:
         return self.server.migrations.handing_over
 
     def age_ms(self) -> float:
-        """How long ago the primary was last heard, by the server's clock; 0 on a primary.
-
-        Data of another history say nothing about the present primary's, as of a primary that has just been
-        deposed: they are infinitely old until the link is up once (Redis: repl_down_since is 0).
-        """
+        """How long ago the primary was last heard, by the server's clock; 0 on a primary."""
         link = self.server.replication.link
         if link is None:
             return 0.0
-        if self._in_step_with != self.core.myself.primary_id:
-            return float("inf")
         since_ms = link.last_io_ms if self.server.replication.link_up else link.down_since_ms
         return float(max(0, self.server.clock.update() - since_ms))
 
@@ -319,7 +312,6 @@ class Bus:
             self._nursery.start_soon(self._streams.initiate, sync.address)
 
     def _become_primary(self, effect: effects.BecomePrimary) -> None:
-        self._in_step_with = ""
         self.server.replication.promote()
         self.server.migrations.promoted()
         self.router.refresh()
@@ -332,9 +324,7 @@ class Bus:
             self._first_write.await_in(failover)
 
     def _become_replica(self, effect: effects.BecomeReplica) -> None:
-        if effect.node_id != self._in_step_with:
-            self._in_step_with = ""  # even if it comes back: the earlier primary may have another history by then
-        self.server.replication.follow(effect.host, effect.port)
+        self.server.replication.follow(effect.host, effect.port, effect.node_id)
         self.server.migrations.stand_aside("this node is a replica now")
         self.router.refresh()
         self._first_write.give_up()
@@ -358,7 +348,7 @@ class Bus:
 
     def _link_changed(self) -> None:
         if self.server.replication.link_up:
-            self._in_step_with = self.core.myself.primary_id
+            self.core.roles.synced()
         elif self.core.myself.primary_id:
             self.core.link_lost(self.core.myself.primary_id, self.now_ms())
             self.perform()
@@ -415,7 +405,7 @@ class Bus:
         """After loading: keys in slots that this primary does not own are explained (verifyClusterConfigWithData)."""
         core = self.core
         if not core.myself.is_primary:
-            self._recall_primary()
+            self._recall_history()
             return
         if core.myself.is_witness:
             if self.server.keyspace.databases[0].size:
@@ -449,17 +439,13 @@ class Bus:
 
     def _history_aux(self) -> dict[bytes, bytes]:
         """Whose data a replica saves: they are worth an election only in the place of that primary, in that epoch."""
-        primary = self.core.my_primary()
-        if primary is None or primary.id != self._in_step_with:
-            return {}
-        return {_PRIMARY_AUX: b"%b %d" % (primary.id.encode(), primary.config_epoch)}
+        history = self.core.roles.history()
+        return {_PRIMARY_AUX: b"%b %d" % (history[0].encode(), history[1])} if history is not None else {}
 
-    def _recall_primary(self) -> None:
-        primary = self.core.my_primary()
-        if primary is not None:
-            loaded = self.server.persistence.loaded_aux.get(_PRIMARY_AUX)
-            if loaded == b"%b %d" % (primary.id.encode(), primary.config_epoch):
-                self._in_step_with = primary.id
+    def _recall_history(self) -> None:
+        primary_id, _, epoch = self.server.persistence.loaded_aux.get(_PRIMARY_AUX, b"").partition(b" ")
+        if epoch.isdigit():
+            self.core.roles.recall(primary_id.decode("latin-1"), int(epoch))
 
     def close(self) -> None:
         """close(): the ports and nodes.conf are free again."""

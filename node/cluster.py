@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pyredis_cluster.gossip import bitmap, operations
-from pyredis_cluster.gossip.errors import ClusterError
+from pyredis_cluster.gossip.errors import ClusterError, Dropped
+from pyredis_cluster.gossip.nodes import unpack_record
 
 from .bus import Bus
 from .errors import CommandError
@@ -120,10 +121,20 @@ class Cluster:
         """claim_slots(slots, epoch): this node owns them, under that epoch. CommandError on a replica."""
         self.run(lambda: operations.claim_slots(self.core, bitmap.mask_of(slots), epoch, self.bus.now_ms()))
 
-    def cede_slots(self, slots: Iterable[int], node_id: str) -> None:
-        """cede_slots(slots, id): that node has claimed them; its announcement may still be on its way."""
-        mask = bitmap.mask_of(slots)
-        self.run(lambda: operations.cede_slots(self.core, mask, node_id, self.bus.now_ms()))
+    def my_record(self) -> bytes:
+        """my_record() -> what this node tells of itself on the bus."""
+        return self.core.myself.record.packed
+
+    def hear_claim(self, data: bytes, slots: Iterable[int], node_id: str) -> bool:
+        """hear_claim(data, slots, id) -> whether that node's record, from its `my_record`, takes `slots` over."""
+        try:
+            record = unpack_record(data)
+        except Dropped:
+            return False
+        if record.id != node_id:
+            return False
+        self.run(lambda: operations.hear_claim(self.core, record, self.bus.now_ms()))
+        return self.owned_by(slots, node_id)
 
     def reclaim_slots(self) -> None:
         """reclaim_slots(): outbid whoever may have claimed slots of this node without its hearing of it."""

@@ -219,7 +219,7 @@ class Simulation:
             node.apply()
 
     def restart(self, node: SimNode) -> None:
-        if node.core is None:
+        if node.core is None and node in self.nodes:
             self.note(node, "restarts")
             self._lost_at_ms.pop(node.id, None)
             node.start()

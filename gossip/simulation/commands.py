@@ -313,8 +313,10 @@ def reshard(stage: Stage, rest: str) -> None:
     _operate(giver, lambda core, now_ms: epochs.append(operations.reserve_epoch(core, now_ms)))
     stage.simulation.ledger.on_claim(giver, taker, mask)
     _operate(taker, lambda core, now_ms: operations.claim_slots(core, mask, epochs[0], now_ms))
+    assert taker.core is not None
+    claim = taker.core.myself.record
     if not lost:
-        _operate(giver, lambda core, now_ms: operations.cede_slots(core, mask, taker.id, now_ms))
+        _operate(giver, lambda core, now_ms: operations.hear_claim(core, claim, now_ms))
 
 
 # What is shown and expected

@@ -32,6 +32,20 @@ class Branch:
             at = at.parent
         return at is other
 
+    def apart_from(self, other: Branch) -> list[Branch]:
+        """apart_from(other) -> this one and those before it that are not in the past of `other`, the latest first."""
+        theirs: set[Branch] = set()
+        at: Branch | None = other
+        while at is not None:
+            theirs.add(at)
+            at = at.parent
+        apart: list[Branch] = []
+        at = self
+        while at is not None and at not in theirs:
+            apart.append(at)
+            at = at.parent
+        return apart
+
     def shared_with(self, other: Branch) -> int | None:
         """shared_with(other) -> the offset up to which both are one history; None where one is the other."""
         if self is other:

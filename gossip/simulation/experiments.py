@@ -307,7 +307,7 @@ def _move_slot(simulation: Simulation, turn: int) -> SimNode:
     simulation.ledger.on_claim(source, target, 1 << slot)
     operations.claim_slots(target.core, 1 << slot, epoch, target.clock())
     target.apply()
-    operations.cede_slots(source.core, 1 << slot, target.id, source.clock())
+    operations.hear_claim(source.core, target.core.myself.record, source.clock())
     source.apply()
     return target
 

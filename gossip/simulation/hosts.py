@@ -72,12 +72,13 @@ class SimNode:
         self._data_rng = SplitMix(simulation.seed << 16 ^ index)
         """Not the core's: what it decides does not depend on how its data flows."""
         self.bytes_per_ms = self._data_rng.uniform(*WRITE_RATES)
-        self.following: Address | None = None
+        self.following: tuple[str, str] | None = None
+        """The IP address and the id of the primary that it is to be fed by."""
         self.feeder: SimNode | None = None
         """The primary whose stream this replica is being fed."""
         self.stalled = False
-        self.in_step_with = ""
-        """The id of the primary whose data it had, all of it, at some time."""
+        self._saved_history: tuple[str, int] | None = None
+        """What the RDB says of whose data it holds."""
         self._link_attempt = 0
         self._link_down_ms = 0.0
         self.writes_paused_until_ms = 0.0
@@ -95,9 +96,6 @@ class SimNode:
         return any(move.source is self and move.handing_over for move in self.simulation.moves)
 
     def age_ms(self) -> float:
-        assert self.core is not None
-        if self.core.myself.primary_id != self.in_step_with:
-            return inf
         if self.feeder is None:
             return self.simulation.now_ms - self._link_down_ms
         return self.simulation.now_ms - self.feeder.stopped_at_ms if self.feeder.stopped else 0.0
@@ -120,9 +118,9 @@ class SimNode:
         record = saved.records[saved.my_id] if saved else self._fresh_record()
         self.epoch_floor = saved.current_epoch if saved else 0
         self._link_down_ms = self.simulation.now_ms
-        if record.primary_id != self.in_step_with:
-            self.in_step_with = ""  # its data say whose they are
         self.core = ClusterCore(self.simulation.config, record, self.rng, self.clock(), self, saved)
+        if self._saved_history is not None:
+            self.core.roles.recall(*self._saved_history)
         self._marks = self.core.stats.failures
         self.simulation.audits.restored(self)
         self.following = None
@@ -150,6 +148,7 @@ class SimNode:
         assert self.core is None
         self.simulation.ledger.on_destroyed(self)
         self.data.clear(self.simulation.now_ms)
+        self._saved_history = None
         self.disk = self._disk_synced = self._disk_before = ""
         self.id = self._data_rng.getrandbits(160).to_bytes(20, "big").hex()
         self._be_new_voter()
@@ -162,6 +161,7 @@ class SimNode:
 
     def crash(self) -> None:
         self.shard()
+        self._saved_history = self.core.roles.history() if self.core is not None else None
         self.core = None
         self.stopped = False
         self.due_ms = inf
@@ -324,19 +324,16 @@ class SimNode:
         self.data.fork(self.simulation.now_ms)
         if effect.replaces:
             self.simulation.on_promotion(self, effect.replaces)
-        self.in_step_with = ""
         self.refresh()
         self.simulation.relink()
 
     def _become_replica(self, effect: effects.BecomeReplica) -> None:
-        if effect.node_id != self.in_step_with:
-            self.in_step_with = ""  # even if it comes back: the earlier primary may have another history by then
         self.writes_paused_until_ms = 0.0
         self.refresh()
         self.simulation.stand_aside(self)
         self._unlink()
         self._link_down_ms = self.simulation.now_ms
-        self.following = (effect.host, effect.port)
+        self.following = (effect.host, effect.node_id)
         self.simulation.relink()
 
     def _pause_writes(self, effect: effects.PauseWrites) -> None:
@@ -367,16 +364,17 @@ class SimNode:
     def _source(self) -> SimNode | None:
         if self.following is None or not self.running or self.stalled:
             return None
-        source = self.simulation.by_ip.get(self.following[0])
-        if source is None or source is self or source.core is None or not source.core.myself.is_primary:
+        ip, node_id = self.following
+        source = self.simulation.by_ip.get(ip)
+        if source is None or source.id != node_id or source.core is None or not source.core.myself.is_primary:
             return None
         network = self.simulation.network
         return source if network.reachable(source, self) and network.reachable(self, source) else None
 
     def _link(self, source: SimNode, attempt: int) -> None:
-        if attempt == self._link_attempt and self.feeder is None and self._source() is source:
+        if attempt == self._link_attempt and self.feeder is None and self._source() is source and self.core is not None:
             self.feeder = source
-            self.in_step_with = source.id
+            self.core.roles.synced()
             self.simulation.ledger.on_follow(self, source)
             self.data.follow(source.data, self._data_rng.uniform(*self.simulation.lags_ms), self.simulation.now_ms)
 

@@ -37,9 +37,16 @@ class Ledger:
         if node.id in self._simulation.takeovers:
             node.took_over_epoch = core.myself.config_epoch
         elif node.data.branch.kind == "automatic":
-            self._require(node.in_step_with == replaces, f"{node.index} succeeds {replaces}, whose data it never had")
+            self._check_history(node, replaces)
         elif node.data.branch.kind == "manual":
             self._check_handed_over(node, replaces)
+
+    def _check_history(self, node: SimNode, replaces: str) -> None:
+        """The successor holds the data of the primary that it replaces, not others that came before."""
+        for old in self._simulation.nodes:
+            if old.id == replaces and old.data.branch.owner == old.index:
+                its = old.data.branch is node.data.branch.parent
+                self._require(its, f"{node.index} succeeds {old.index}, whose data it never had")
 
     def _check_handed_over(self, node: SimNode, replaces: str) -> None:
         """A plain manual failover: the successor has all that its primary has acknowledged."""
@@ -70,8 +77,9 @@ class Ledger:
         fork: Branch | None = source.data.branch
         while fork is not None and fork.parent is not node.data.branch:
             fork = fork.parent
-        handed_over = fork is not None and fork.kind == "manual"
-        self._require(not handed_over, f"{node.index} acknowledged {lost} bytes after its manual failover")
+        if fork is not None and fork.kind == "manual":
+            late = node.data.offset_at(self._simulation.now_ms) - fork.fork
+            self._require(late <= 0, f"{node.index} acknowledged {late} bytes after its manual failover")
 
     def on_served(self, node: SimNode, before: int, served: int) -> None:
         """`node` takes writes to the slots `served` from now on."""
@@ -115,12 +123,14 @@ class Ledger:
         """What `last` acknowledged about `slots` must be in the history of `node`, but for an unreplicated tail."""
         if branch.descends_from(node.data.branch):
             return  # its successor was elected while it lives: what it acknowledges now is the tail that is lost
-        if node.data.branch.kind in ("forced", "takeover"):
-            return  # an operator who wants a primary, whatever it has
-        if node.data.branch.kind != "manual" and (node.data.branch.shared_with(branch) or 0) > 0:
+        kinds = [own.kind for own in node.data.branch.apart_from(branch) if own.kind]
+        if "forced" in kinds or "takeover" in kinds:
+            return  # an operator wanted a primary, whatever it has
+        manual = kinds[-1:] == ["manual"]
+        if not manual and (node.data.branch.shared_with(branch) or 0) > 0:
             return  # elected without the last primary: what had not been replicated is lost
         for granted_from, granted in branch.grants:
-            if node.data.branch.kind != "manual" and (node.data.branch.shared_with(granted_from) or 0) > 0:
+            if not manual and (node.data.branch.shared_with(granted_from) or 0) > 0:
                 slots &= ~granted  # elected where the move had not been heard of: lost as if it had not been
         at: Branch | None = node.data.branch
         left = slots

@@ -12,6 +12,7 @@ from .. import operations
 from ..errors import ClusterError
 
 if TYPE_CHECKING:
+    from ..nodes import NodeRecord
     from .cluster import Simulation
     from .hosts import SimNode
 
@@ -110,7 +111,7 @@ class SlotMove:
             self._simulation.note(target, "claims", f"{self.slots.bit_count()} slots of {self.source.index} in {epoch}")
             self._simulation.ledger.on_claim(self.source, target, self.slots)
         target.apply()
-        self._simulation.at(self._after(CLAIM_WAIT_MS), self._answered, refusal, higher)
+        self._simulation.at(self._after(CLAIM_WAIT_MS), self._answered, None if refusal else core.myself.record, higher)
 
     def _refusal(self, epoch: int) -> tuple[bool, int]:
         """Whether the target refuses, and the epoch that the source has to exceed, if that is why."""
@@ -125,7 +126,7 @@ class SlotMove:
         highest = max(used, core.current_epoch) if core.current_epoch > epoch else used
         return (True, highest) if highest >= epoch else (False, 0)
 
-    def _answered(self, refusal: bool, higher: int) -> None:
+    def _answered(self, claim: NodeRecord | None, higher: int) -> None:
         """At the source, if the answer gets there."""
         core = self._source_core
         network = self._simulation.network
@@ -134,9 +135,9 @@ class SlotMove:
         if not network.reachable(self.target, self.source):
             return
         if self.source.stopped:
-            self._simulation.at(self.source.paused_until_ms + POLL_MS / 100, self._answered, refusal, higher)
-        elif not refusal:
-            self._cede()
+            self._simulation.at(self.source.paused_until_ms + POLL_MS / 100, self._answered, claim, higher)
+        elif claim is not None:
+            self._cede(claim)
         elif higher:
             core.current_epoch = max(core.current_epoch, higher)
             self._ask_to_claim()
@@ -154,19 +155,17 @@ class SlotMove:
         if self.source.running:
             owner = core.nodes.get(self.target.id)
             if owner is not None and owner.owned & self.slots == self.slots:
-                self._cede()
+                self._end()
                 return
             if self._simulation.now_ms >= self._deadline_ms or not self._serves_all():
                 self.fail()
                 return
         self._simulation.at(self._simulation.now_ms + POLL_MS, self._watch)
 
-    def _cede(self) -> None:
+    def _cede(self, claim: NodeRecord) -> None:
         core = self._source_core
         assert core is not None
-        self.handing_over = False
-        if self.target.id in core.nodes:
-            operations.cede_slots(core, self.slots, self.target.id, self.source.clock())
+        operations.hear_claim(core, claim, self.source.clock())
         self._end()
         self.source.apply()
 
@@ -182,6 +181,9 @@ class SlotMove:
         outbid = self.handing_over and core is not None and core.myself.is_primary and self.source.core is core
         if outbid and core is not None:
             operations.outbid(core, self.source.clock())
+            for other in list(self._simulation.moves):
+                if other.source is self.source and other.handing_over:
+                    other._end()  # what its target claims now has been outbid, too
         self._end()
         if outbid:
             self.source.apply()

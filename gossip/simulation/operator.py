@@ -123,12 +123,15 @@ class Operator:
 
     def _forget_gone(self) -> None:
         now_ms = self._simulation.now_ms
+        complete = self._introduced()
         for node_id, since_ms in self._gone.items():
             knowing = [(node, core) for node, core in self._answering() if node_id in core.nodes]
             if any(core.nodes[node_id].owned for _, core in knowing):
                 if now_ms - since_ms >= TAKEOVER_AFTER_MS:
                     self._take_over(node_id, knowing)
                 continue
+            if not complete:
+                continue  # who forgets one member after the other while it knows no others is a majority alone
             for node, core in knowing:
                 if node.id == node_id:
                     continue
@@ -137,6 +140,24 @@ class Operator:
                 except ClusterError:
                     continue  # its replica follows the successor first
                 node.apply()
+
+    def _introduced(self) -> bool:
+        """Whether all members run and know each other; who does not know one is told to meet it."""
+        members = [
+            node for node in self._simulation.nodes if node.id not in self._gone and node not in self._joining
+        ]
+        complete = True
+        for node in members:
+            core = node.core
+            if core is None or not node.running:
+                complete = False
+                continue
+            for other in members:
+                if other.core is not None and other.id not in core.nodes:
+                    complete = False
+                    operations.meet(core, other.ip, 7000, None, node.clock())
+                    node.apply()
+        return complete
 
     def _take_over(self, node_id: str, knowing: list[tuple[SimNode, ClusterCore]]) -> None:
         """No majority has come together for its successor: a replica is told to do without."""

@@ -137,11 +137,21 @@ def replconf(client: Client, args: list[bytes]) -> bytes:
             return NO_REPLY
         elif name == b"rdb-only":
             link.snapshot_only = parse_integer(value) == 1
+        elif name == b"cluster-node-id":
+            _require_node(client, value)
         elif name == b"version":
             link.version = value
         elif name != b"rdb-filter-only":
             raise CommandError(f"Unrecognized REPLCONF option: {option.decode(errors='replace')}")
     return OK
+
+
+def _require_node(client: Client, node_id: bytes) -> None:
+    """A replica in our cluster says whom it takes this node for."""
+    server = client.server
+    mine = server.cluster.my_id.encode() if server.config.cluster_enabled else b""
+    if node_id != mine:
+        raise CommandError(f"I am node {mine.decode()}")
 
 
 @command("role", arity=1, flags="noscript loading stale fast", since="2.8.12", group="server",

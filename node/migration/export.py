@@ -162,7 +162,11 @@ class SlotExport:
                 # A refusal is a clear answer: the target has not claimed the slots and won't.
                 self._end(JobState.FAILED, f"the target refused: {reply}")
         elif self.job.state is JobState.HANDOVER:
-            self._handed_over()
+            claim = reply if isinstance(reply, bytes) else b""
+            if self._server.cluster.hear_claim(claim, self.job.slots, self.job.target_id):
+                self._handed_over()
+            else:
+                self.fail("the target answered what is no claim")
 
     def on_fault(self) -> None:
         self.fail("internal error, see the log")
@@ -244,7 +248,8 @@ class SlotExport:
         self._ask(b"CLUSTER", b"SYNCSLOTS", b"FINISH", self.job.name.encode(), b"%d" % epoch)
 
     def _handed_over(self) -> None:
-        self._server.cluster.cede_slots(self.job.slots, self.job.target_id)
+        if self.job.state is not JobState.HANDOVER:
+            return  # with its last slot this node became a replica, which has ended the job already
         self._release_writes()
         self._close()
         self.job.turn(JobState.CLEANUP, self._server.clock.now_ms)
@@ -290,10 +295,21 @@ class SlotExport:
             self._end(JobState.CANCELLED, "cancelled by the operator")
 
     def fail(self, reason: str) -> None:
-        """fail(reason): the slots stay here, whatever the target has of them."""
-        if self.job.state is JobState.HANDOVER and not self._server.is_replica:
+        """fail(reason): the slots stay here, whatever the target has of them; unless it is known to own them."""
+        if self.job.state is JobState.HANDOVER and self._server.cluster.owned_by(self.job.slots, self.job.target_id):
+            self._handed_over()
+            return
+        outbid = self.job.state is JobState.HANDOVER and not self._server.is_replica
+        if outbid:
             self._server.cluster.reclaim_slots()
         self._end(JobState.FAILED, reason)
+        if outbid:
+            self._migrations.outbid()
+
+    def outbid(self) -> None:
+        """outbid(): a new epoch of this node takes back whatever the target claims now."""
+        if self.job.state is JobState.HANDOVER:
+            self._end(JobState.FAILED, "another migration's slots were taken back, and with them these")
 
     def _end(self, state: JobState, reason: str) -> None:
         if self.job.state.ended or self.job.state is JobState.CLEANUP:

@@ -18,7 +18,7 @@ from ..connection import Connection
 from ..errors import CommandError
 from ..keyspace import ExpiryPolicy
 from ..parser import RequestParser
-from ..reply import NO_REPLY, OK
+from ..reply import NO_REPLY
 from .job import Job, JobState
 from .stream import FLUSHES
 
@@ -137,14 +137,14 @@ class SlotImport:
         offset = server.journal.offset
         links = server.replication.primary.links.values()
 
-        def claim_when_replicated() -> bytes | None:
+        def claim_when_possible() -> bytes | None:
             behind = any(link.in_sync and link.ack_offset < offset for link in links)
-            return None if behind else self._claim(epoch)
+            return None if behind or server.migrations.handing_over else self._claim(epoch)
 
-        reply = claim_when_replicated()
+        reply = claim_when_possible()
         if reply is None:
             server.blocking.park_until(
-                self.client, args, REPLICAS_TIMEOUT_MS, claim_when_replicated, lambda _: self._claim(epoch)
+                self.client, args, REPLICAS_TIMEOUT_MS, claim_when_possible, lambda _: self._claim(epoch)
             )
             server.replication.primary.ask_for_acks()
             return NO_REPLY
@@ -172,7 +172,8 @@ class SlotImport:
         self._server.cluster.claim_slots(self.job.slots, epoch)
         self.job.turn(JobState.SUCCESS, self._server.clock.now_ms)
         self._leave()
-        return OK
+        record = self._server.cluster.my_record()
+        return b"$%d\r\n%b\r\n" % (len(record), record)
 
     def abort(self, reason: str) -> None:
         """abort(reason): what came goes again, and the connection is closed, which tells the source."""

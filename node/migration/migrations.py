@@ -133,6 +133,11 @@ class Migrations:
         """Whether a target may be claiming slots of ours this moment: no time for a manual failover."""
         return any(job.state is JobState.HANDOVER for job in self._holding)
 
+    def outbid(self) -> None:
+        """outbid(): this node has raised its epoch above those that other handovers were promised: they fail."""
+        for export in [*self._exports.values()]:
+            export.outbid()
+
     def purged(self) -> None:
         """purged(): jobs whose keys are all gone have succeeded; who waits for clean slots is served."""
         for job in [*self._cleaning]:

@@ -70,10 +70,12 @@ _TIMEOUTS = {
 class PrimaryLink:
     """The connection to one primary; the reactor's handler. `cron` (re)connects, times out and acknowledges."""
 
-    def __init__(self, server: Server, host: str, port: int) -> None:
+    def __init__(self, server: Server, host: str, port: int, node_id: str = "") -> None:
         self.server = server
         self.host = host
         self.port = port
+        self.node_id = node_id
+        """Which cluster member is expected there; "" where that is not known."""
         self.state = LinkState.DOWN
         self.down_since_ms = server.clock.now_ms
         self.client = Client(server, next(server.client_ids))
@@ -193,6 +195,8 @@ class PrimaryLink:
         if config.masterauth:
             user = [config.masteruser.encode()] if config.masteruser else []
             self._request([b"AUTH", *user, config.masterauth.encode()], self._authenticated)
+        if self.node_id:
+            self._request([b"REPLCONF", b"cluster-node-id", self.node_id.encode()], self._recognised)
         port = config.replica_announce_port or config.port
         self._request([b"REPLCONF", b"listening-port", b"%d" % port], self._tolerated)
         if config.replica_announce_ip:
@@ -218,6 +222,13 @@ class PrimaryLink:
     def _authenticated(self, line: bytes) -> bool:
         if line.startswith(b"-"):
             self.lost(f"Unable to AUTH to MASTER: {line.decode(errors='replace')}")
+            return False
+        return True
+
+    def _recognised(self, line: bytes) -> bool:
+        # Another node may have come to this address, an empty one even: its data must not replace ours.
+        if line.startswith(b"-"):
+            self.lost(f"The node at {self.host}:{self.port} is not our master: {line.decode(errors='replace')}")
             return False
         return True
 

@@ -100,13 +100,13 @@ class Replication:
 
     # -- changing roles
 
-    def follow(self, host: str, port: int, *, connect: bool = True) -> None:
-        """follow(host, port): become a replica of that node. Our history is offered for a partial sync.
+    def follow(self, host: str, port: int, node_id: str = "", *, connect: bool = True) -> None:
+        """follow(host, port[, node_id]): become a replica of that node. Our history is offered for a partial sync.
 
         Without `connect`, and before the data set is loaded, that is left to cron.
         """
         if self.link is not None:
-            if (self.link.host, self.link.port) == (host, port):
+            if (self.link.host, self.link.port, self.link.node_id) == (host, port, node_id):
                 return
             self.link.close()
             database = self.link.client.db
@@ -114,7 +114,7 @@ class Replication:
             self.server.blocking.abort_all(_DEMOTED)
             database = self.server.keyspace.databases[max(0, self.server.journal.database)]
         self.server.journal.frozen = True
-        self.link = PrimaryLink(self.server, host, port)
+        self.link = PrimaryLink(self.server, host, port, node_id)
         # If the new primary goes on with our history, then in the database that it had selected so far.
         self.link.client.db = database
         if not self.server.config.cluster_enabled:

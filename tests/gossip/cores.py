@@ -74,6 +74,7 @@ class Bench:
         )
         for other in others:
             self.core.merge(other)
+        self.core.roles.synced()
         self.core.take_effects()
 
     def receive(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
-
 from pyredis_cluster.gossip import bitmap, operations
 from pyredis_cluster.gossip.effects import (
     BecomePrimary,
@@ -362,8 +360,11 @@ def test_a_manual_failover_waits_until_the_replica_is_in_sync_whatever_its_offse
 def test_an_offset_counts_nothing_until_the_replica_has_been_in_step_with_its_primary() -> None:
     replica = members(2)
     assert replica.core.roles.offset() == replica.replication.position
-    replica.replication.age = inf
-    assert replica.core.roles.offset() == 0
+    for primary in ("4" * 40, P):
+        operations.replicate(replica.core, primary, has_keys=False, now_ms=replica.now_ms)
+        assert replica.core.roles.offset() == 0
+    replica.core.roles.synced()
+    assert replica.core.roles.offset() == replica.replication.position
 
 
 def test_a_manual_failover_that_does_not_succeed_lets_the_primary_go_on() -> None:

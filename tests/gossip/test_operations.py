@@ -308,9 +308,8 @@ def test_a_handover_moves_all_its_slots_at_once() -> None:
     )
     slots = bitmap.range_mask(10, 19)
     operations.claim_slots(target.core, slots, operations.reserve_epoch(source.core, NOW), NOW)
-    operations.cede_slots(source.core, slots, B, NOW)
+    operations.hear_claim(source.core, target.core.myself.record, NOW)
     assert all(source.core.slot_map.owners[slot] is source.core.nodes[B] for slot in range(10, 20))
-    source.core.merge(target.core.myself.record)
     assert source.core.myself.record.slots == bitmap.range_mask(0, 99) & ~slots
 
 

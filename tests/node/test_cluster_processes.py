@@ -104,6 +104,20 @@ def test_a_killed_primary_is_replaced_within_a_second_and_comes_back_as_a_replic
     assert all(line.count(":") == 1 for line in new.call("CLUSTER", "INFO").decode().splitlines() if line)
 
 
+def test_a_replica_keeps_its_data_from_an_empty_node_that_comes_up_in_its_primarys_place(processes: Processes) -> None:
+    cluster = Processed(processes, 1)
+    (primary,), (replica,) = cluster.primaries, cluster.replicas
+    primary.call("SET", KEY, "v")
+    wait_until(lambda: replica.call("DBSIZE") == 1, "the key is replicated")
+    primary.kill()
+    for path in primary.directory.glob("nodes*"):
+        path.unlink()
+    primary.start()
+    wait_until(lambda: "is not our master" in replica.log(), "the replica has asked who that is")
+    assert replica.call("DBSIZE") == 1
+    assert replica.info("replication")["master_link_status"] == "down"
+
+
 def test_one_shard_with_two_replicas_survives_a_frozen_primary(processes: Processes) -> None:
     cluster = Processed(processes, 1, cluster_node_timeout="500")
     third = processes.node(cluster_enabled="yes", repl_diskless_sync_delay="0", cluster_node_timeout="500")

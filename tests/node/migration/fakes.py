@@ -14,6 +14,8 @@ from pyredis_cluster.node.parser import RequestParser
 from pyredis_cluster.node.server import Server
 
 ME, OTHER, THIRD = "a" * 40, "b" * 40, "c" * 40
+CLAIM = b"$40\r\n" + OTHER.encode()
+"""What the target answers to FINISH when it has claimed the slots: its record, which is its id here."""
 
 
 class FakeBus:
@@ -84,9 +86,15 @@ class FakeCluster:
         self.give(slots, ME)
         self.done.append(f"claim under {epoch}")
 
-    def cede_slots(self, slots: Iterable[int], node_id: str) -> None:
+    def my_record(self) -> bytes:
+        return ME.encode()
+
+    def hear_claim(self, data: bytes, slots: Iterable[int], node_id: str) -> bool:
+        if data != node_id.encode():
+            return False
         self.give(slots, node_id)
         self.done.append("cede")
+        return True
 
     def reclaim_slots(self) -> None:
         self.done.append("reclaim")

@@ -12,7 +12,7 @@ from pyredis_cluster.node.migration.export import HANDOVER_TIMEOUT_MS, SILENCE_T
 from pyredis_cluster.node.migration.job import Job, JobState
 from pyredis_cluster.node.pausing import PausePurpose
 
-from .fakes import ME, OTHER, THIRD, FakeCluster, ScriptedTarget, with_cluster
+from .fakes import CLAIM, ME, OTHER, THIRD, FakeCluster, ScriptedTarget, with_cluster
 
 Node = Any
 
@@ -63,7 +63,7 @@ def test_the_slots_are_given_up_when_the_target_has_claimed_them(node: Node, clu
     target.until_finish()
     assert writes_are_held(node)
     assert cluster.done == []
-    target.answer(b"+OK")
+    target.answer(CLAIM)
     assert cluster.done == ["cede"]
     assert not writes_are_held(node)
     assert target.job.state is JobState.CLEANUP
@@ -107,7 +107,7 @@ def test_an_epoch_that_is_in_use_is_asked_again_with_a_higher_one(cluster: FakeC
     assert target.until_finish()[-1] == b"11"
     target.answer(b"-STALEEPOCH 40")
     assert target.received()[0][-1] == b"41"
-    target.answer(b"+OK")
+    target.answer(CLAIM)
     assert cluster.done == ["cede"]
 
 
@@ -245,10 +245,27 @@ def test_writes_stay_held_until_the_last_of_two_jobs_is_done(node: Node, cluster
     assert not writes_are_held(node)
 
 
+def test_an_answer_to_finish_that_is_no_claim_leaves_the_slots_here(cluster: FakeCluster, begin: Any) -> None:
+    target = begin()
+    target.until_finish()
+    target.answer(b"+OK")
+    assert target.job.state is JobState.FAILED
+    assert cluster.done == ["reclaim"]
+
+
+def test_a_handover_outbids_others_that_are_under_way(node: Node, cluster: FakeCluster, begin: Any) -> None:
+    target = begin()
+    target.until_finish()
+    node.server.migrations._exports["other"] = target.export
+    node.server.migrations.outbid()
+    assert target.job.state is JobState.FAILED
+    assert not writes_are_held(node)
+
+
 def test_a_claim_may_be_under_way_only_in_the_handover(node: Node, begin: Any) -> None:
     target = begin()
     assert not node.server.migrations.handing_over
     target.until_finish()
     assert node.server.migrations.handing_over
-    target.answer(b"+OK")
+    target.answer(CLAIM)
     assert not node.server.migrations.handing_over

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from pyredis_cluster.node.replication.replica import LinkState
@@ -107,3 +108,20 @@ def test_the_role_is_written_to_the_configuration(node: Any) -> None:
     assert node.ask("CONFIG", "GET", "replicaof") == [b"replicaof", b"127.0.0.1 1234"]
     node.server.replication.promote()
     assert node.ask("CONFIG", "GET", "replicaof") == [b"replicaof", b""]
+
+
+def test_a_link_to_the_wrong_node_is_given_up_before_any_data_come(node: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        replication = node.server.replication
+        replication.follow("127.0.0.1", server.getsockname()[1], "b" * 40, connect=False)
+        link = replication.link
+        link.connect()
+        link.on_writable()
+        peer, _ = server.accept()
+        with peer:
+            asked = peer.recv(4096)
+            assert b"cluster-node-id" in asked and b"PSYNC" not in asked
+            peer.sendall(b"+PONG\r\n-ERR I am node " + b"c" * 40 + b"\r\n")
+            link.on_readable()
+            assert link.state is LinkState.DOWN
+            assert peer.recv(4096) == b""
