@@ -125,9 +125,9 @@ class ClusterCore:
             Kind.AUTH_REQUEST: self.voter.on_request,
             Kind.AUTH_ACK: self.election.on_ack,
             Kind.AUTH_NACK: self.election.on_nack,
-            Kind.MF_START: self.election.on_manual_start,
+            Kind.MF_START: self.election.pause.on_start,
             Kind.MF_OFFSET: self.election.on_manual_offset,
-            Kind.MF_CANCEL: self.election.on_manual_cancel,
+            Kind.MF_CANCEL: self.election.pause.on_cancel,
             Kind.CHALLENGE: self.proofs.on_challenge,
             Kind.PROOF: lambda sender, message: None,
         }
@@ -207,9 +207,6 @@ class ClusterCore:
         self.membership.tick()
         self.replica_migration.tick()
         self.roles.tick()
-        changed = self.slot_map.expire_hints(now_ms, self.nodes.values())
-        if changed:
-            self.roles.slots_changed(changed, None)
 
     def stir(self) -> None:
         """Have the next `take_effects` think over everything: more has changed than regular probing changes."""

@@ -9,10 +9,9 @@ don't compete.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
 from typing import TYPE_CHECKING
 
-from .effects import PauseWrites, ResumeWrites
+from .failover_pause import MANUAL_TIMEOUT_MS, FailoverPause
 from .messages import Kind, Message, Rumor, RumorKind
 from .nodes import NOFAILOVER, Node
 from .stats import Failover
@@ -21,20 +20,8 @@ from .voting import slot_news, slots_digest
 if TYPE_CHECKING:
     from .core import ClusterCore
 
-MANUAL_TIMEOUT_MS = 5000
-"""Redis's CLUSTER_MF_TIMEOUT; the primary pauses for twice as long, so that it never resumes first."""
-MANUAL_PAUSE_MS = 2 * MANUAL_TIMEOUT_MS
 MANUAL_POLL_MS = 2
 MANUAL_REPEAT_MS = 10
-CATCH_UP_MS = 2000
-"""How long a primary takes writes with interruptions, before it holds them back until it is replaced: meanwhile a
-replica that is behind gets the chance to come closer, for clients wait as long as it has to catch up after that.
-"""
-CATCH_UP_LAG_BYTES = 128 * 1024
-"""So far behind a replica may be when writes are held back: a few milliseconds of what it can apply."""
-INTERRUPTION_MS = 30
-BETWEEN_INTERRUPTIONS_MS = 10
-"""Clients don't notice the one; the other lets what has waited pass, but hardly the replica fall behind again."""
 REQUEST_REPEAT_MS = 100
 REQUEST_TIMEOUT_MS = 500
 REQUEST_TIMEOUT_PER_VOTER_MS = 1
@@ -79,36 +66,16 @@ class _Manual:
     stages: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Paused:
-    """A manual failover on the primary's side."""
-
-    replica_id: str
-    nonce: int
-    until_ms: float
-
-
-@dataclass(slots=True)
-class _CatchUp:
-    """The time before that: writes are interrupted while the replica is far behind."""
-
-    nonce: int
-    until_ms: float
-    turn_ends_ms: float
-    interrupted: bool = False
-
-
 class Election:
     """The electing half of a ClusterCore, as candidate and as voter."""
 
     def __init__(self, core: ClusterCore) -> None:
         self._core = core
+        self.pause = FailoverPause(core)
         self._candidacy: _Candidacy | None = None
         self._attempts = 0
         self._not_before_ms = 0.0
         self._manual: _Manual | None = None
-        self._paused: _Paused | None = None
-        self._catch_up: _CatchUp | None = None
         self._epoch_floor = 0
         self._calm_epoch = 0
         self._last_failure_ms = float("-inf")
@@ -120,11 +87,11 @@ class Election:
 
     def idle(self) -> bool:
         """idle() -> whether no datagram or moment decides anything here before the situation changes."""
-        nothing = self._paused is None and self._manual is None and self._candidacy is None
+        nothing = not self.pause.active and self._manual is None and self._candidacy is None
         return nothing and not self._wants_election()
 
     def deadline_ms(self) -> float:
-        due = [self._paused.until_ms] if self._paused else []
+        due = [self.pause.deadline_ms()]
         if self._manual:
             wait_ms = MANUAL_POLL_MS if self._manual.target_offset is not None else MANUAL_REPEAT_MS
             due += [self._manual.deadline_ms, self._core.now_ms + wait_ms]
@@ -137,12 +104,11 @@ class Election:
             )
         elif self._wants_election():
             due.append(self._not_before_ms)
-        return min(due, default=inf)
+        return min(due)
 
     def tick(self) -> None:
         now_ms = self._core.now_ms
-        if self._paused is not None and now_ms >= self._paused.until_ms:
-            self._resume()
+        self.pause.tick()
         if self._manual is not None:
             self._tick_manual(self._manual)
         if not self._wants_election():
@@ -418,37 +384,6 @@ class Election:
         if self._manual is not None and self._manual.target_offset is not None:
             self._ask_anew(self._manual)
 
-    def on_manual_start(self, sender: Node, message: Message) -> None:
-        core = self._core
-        if not core.myself.is_primary or sender.primary_id != core.myself.id:
-            return
-        if core.replication.handing_over():
-            return  # the replica would take back slots that are being claimed; it asks again
-        nonce = message.body[0]
-        if self._paused is None or self._paused.nonce != nonce:
-            if self._lets_catch_up(nonce, core.roles.offset() - message.offset):
-                return  # it asks again
-            self._paused = _Paused(sender.id, nonce, core.now_ms + MANUAL_PAUSE_MS)
-            core.log("notice", f"Manual failover requested by replica {sender.label}.")
-            core.emit(PauseWrites(self._paused.until_ms))
-        core.send_to(sender, Kind.MF_OFFSET, (nonce, core.roles.offset()))
-
-    def _lets_catch_up(self, nonce: int, lag_bytes: int) -> bool:
-        """Whether the replica is to come closer first. Writes are interrupted for it, which promises nothing."""
-        now_ms = self._core.now_ms
-        if self._catch_up is None or self._catch_up.nonce != nonce:
-            self._catch_up = _CatchUp(nonce, now_ms + CATCH_UP_MS, now_ms)
-        catch_up = self._catch_up
-        if lag_bytes <= CATCH_UP_LAG_BYTES or now_ms >= catch_up.until_ms:
-            return False
-        if now_ms >= catch_up.turn_ends_ms:
-            catch_up.interrupted = not catch_up.interrupted
-            turn_ms = INTERRUPTION_MS if catch_up.interrupted else BETWEEN_INTERRUPTIONS_MS
-            catch_up.turn_ends_ms = now_ms + turn_ms  # not sooner: a starved node ends an interruption late
-            if catch_up.interrupted:
-                self._core.emit(PauseWrites(catch_up.turn_ends_ms))
-        return True
-
     def on_manual_offset(self, sender: Node, message: Message) -> None:
         nonce, offset = message.body
         manual = self._manual
@@ -458,15 +393,6 @@ class Election:
             manual.target_offset, manual.boot = offset, sender.boot
             manual.stages["paused"] = self._core.now_ms
             self.tick()
-
-    def on_manual_cancel(self, sender: Node, message: Message) -> None:
-        paused = self._paused
-        if paused is not None and (paused.replica_id, paused.nonce) == (sender.id, message.body[0]):
-            self._resume()
-
-    def _resume(self) -> None:
-        self._paused = None
-        self._core.emit(ResumeWrites())
 
     def _abandon(self, outcome: str = "abandoned") -> None:
         if self._candidacy is not None:
@@ -494,8 +420,7 @@ class Election:
 
     def reset(self) -> None:
         """Give up whatever is under way: the role of this node changes."""
-        if self._paused is not None:
-            self._resume()
+        self.pause.end()
         self._abandon()
         self._manual = None
         self._attempts = 0

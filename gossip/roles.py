@@ -27,8 +27,8 @@ class Roles:
         self._core = core
         self._replicating: tuple[str, str, int] | None = None
         self._collision_waits = False
-        self._history_of = ""
-        """The id of the primary whose data this replica holds, all of them up to some moment."""
+        self._history: tuple[str, int] | None = None
+        """Whose data this replica holds, all of them up to some moment: the primary's id, and its configEpoch then."""
 
     def slots_changed(self, changed: int, claimant: Node | None) -> None:
         """`claimant`'s record is new and `changed` slots have other owners than before."""
@@ -119,11 +119,16 @@ class Roles:
             self.raise_epoch(epoch)
 
     def tick(self) -> None:
-        """Take a colliding epoch apart, after a handover that it had to wait for."""
-        if self._collision_waits and not self._core.replication.handing_over():
+        """An operator's word about slots that has run out, and a colliding epoch that had to wait for a handover."""
+        core = self._core
+        if core.slot_map.hints:
+            changed = core.slot_map.expire_hints(core.now_ms, core.nodes.values())
+            if changed:
+                self.slots_changed(changed, None)
+        if self._collision_waits and not core.replication.handing_over():
             self._collision_waits = False
-            for node in list(self._core.nodes.values()):
-                if node is not self._core.myself:
+            for node in list(core.nodes.values()):
+                if node is not core.myself:
                     self.resolve_epoch_collision(node)
 
     def max_epoch(self) -> int:
@@ -179,29 +184,33 @@ class Roles:
     def become_primary(self, replaces: str) -> None:
         """Tell the data plane to stop replicating; the record is the caller's to change."""
         self._replicating = None
-        self._history_of = ""
+        self._history = None
         self._core.emit(BecomePrimary(replaces))
 
     def synced(self) -> None:
         """The data plane holds what the present primary has, and is being fed the rest."""
-        self._history_of = self._core.myself.record.primary_id
+        primary = self._core.my_primary()
+        if primary is not None:
+            self._history = (primary.id, primary.config_epoch)
 
     def recall(self, primary_id: str, config_epoch: int) -> None:
-        """recall(primary_id, config_epoch): data were loaded that `history` told of when they were saved.
-
-        They count if that is the present primary still, without another one in between.
-        """
-        primary = self._core.my_primary()
-        if primary is not None and (primary.id, primary.config_epoch) == (primary_id, config_epoch):
-            self._history_of = primary_id
+        """recall(primary_id, config_epoch): data were loaded that `history` told of when they were saved."""
+        self._history = (primary_id, config_epoch)
 
     def history(self) -> tuple[str, int] | None:
         """history() -> (id, configEpoch) of the primary whose data this replica holds, or None."""
-        primary = self._core.my_primary()
-        return (primary.id, primary.config_epoch) if primary is not None and self._has_history() else None
+        return self._history if self._has_history() else None
 
     def _has_history(self) -> bool:
-        return self._history_of == self._core.myself.record.primary_id
+        """Whether the data are the present primary's.
+
+        They are not where it took a new epoch while the link was down: it may have been another's replica meanwhile,
+        or been given slots, and has what this replica never got.
+        """
+        primary = self._core.my_primary()
+        if primary is None:
+            return not self._core.myself.record.primary_id
+        return self._history is not None and self._history == (primary.id, primary.record.config_epoch)
 
     def offset(self) -> int:
         """offset() -> the replication offset, or 0 on a replica that has never been in step with its primary.
@@ -221,6 +230,8 @@ class Roles:
         primary = core.my_primary()
         if primary is None:
             return
+        if self._history is not None and primary.id == self._history[0] and core.replication.in_sync():
+            self.synced()  # it may have a new epoch
         if primary.primary_id and primary.primary_id != core.myself.id:
             grand = core.nodes.get(primary.primary_id)
             if grand is not None and grand.is_primary:
@@ -230,6 +241,6 @@ class Roles:
         target = (primary.id, host, primary.record.port)
         if host and target != self._replicating:
             self._replicating = target
-            if primary.id != self._history_of:
-                self._history_of = ""  # even if it comes back: the earlier primary may have another history by then
+            if self._history is not None and primary.id != self._history[0]:
+                self._history = None  # even if it comes back: the earlier primary may have another history by then
             core.emit(BecomeReplica(*target))

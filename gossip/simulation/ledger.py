@@ -123,14 +123,12 @@ class Ledger:
         """What `last` acknowledged about `slots` must be in the history of `node`, but for an unreplicated tail."""
         if branch.descends_from(node.data.branch):
             return  # its successor was elected while it lives: what it acknowledges now is the tail that is lost
-        kinds = [own.kind for own in node.data.branch.apart_from(branch) if own.kind]
-        if "forced" in kinds or "takeover" in kinds:
+        if any(own.kind in ("forced", "takeover") for own in node.data.branch.apart_from(branch)):
             return  # an operator wanted a primary, whatever it has
-        manual = kinds[-1:] == ["manual"]
-        if not manual and (node.data.branch.shared_with(branch) or 0) > 0:
-            return  # elected without the last primary: what had not been replicated is lost
+        if _elected_without(node.data.branch, branch):
+            return  # what had not been replicated is lost
         for granted_from, granted in branch.grants:
-            if not manual and (node.data.branch.shared_with(granted_from) or 0) > 0:
+            if _elected_without(node.data.branch, granted_from):
                 slots &= ~granted  # elected where the move had not been heard of: lost as if it had not been
         at: Branch | None = node.data.branch
         left = slots
@@ -144,3 +142,10 @@ class Ledger:
         if left and branch not in self._destroyed:
             count = left.bit_count()
             self._require(False, f"{node.index} serves {count} slots without what {last.index} acknowledged")
+
+
+def _elected_without(successor: Branch, other: Branch) -> bool:
+    """Whether `successor` left the history of `other` otherwise than by a manual failover, which loses nothing."""
+    if not successor.shared_with(other):
+        return False
+    return successor.apart_from(other)[-1].kind != "manual"

@@ -11,7 +11,7 @@ from pyredis_cluster.gossip.effects import (
     ResumeWrites,
     Send,
 )
-from pyredis_cluster.gossip.election import CATCH_UP_LAG_BYTES, CATCH_UP_MS, INTERRUPTION_MS, MANUAL_PAUSE_MS
+from pyredis_cluster.gossip.failover_pause import CATCH_UP_LAG_BYTES, CATCH_UP_MS, INTERRUPTION_MS, MANUAL_PAUSE_MS
 from pyredis_cluster.gossip.messages import Kind, RumorKind
 from pyredis_cluster.gossip.nodesconf import dump, load
 from pyredis_cluster.gossip.voting import slots_digest
