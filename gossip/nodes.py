@@ -105,11 +105,14 @@ class NodeRecord:
         return self._digests
 
     def supersedes(self, other: NodeRecord) -> bool:
-        """Later version first; two contents of one version (a disk that went back) are ordered by their
-        bytes.
+        """Later version first; of one version, what was heard rather than what nodes.conf told, which holds less.
+
+        Two contents of one version (a disk that went back) are ordered by their bytes.
         """
         if self.version != other.version:
             return self.version > other.version
+        if bool(self.boot) is not bool(other.boot):
+            return bool(self.boot)
         return self.packed > other.packed
 
 

@@ -132,10 +132,7 @@ def load(text: str) -> SavedState:
     if not state.my_id:
         raise CorruptedConfig(text[:200])
     for node_id, record in state.records.items():
-        saved = versions.get(node_id, 0)
-        # The text holds less than the records did, so what the peers have of that version is to win; this
-        # node's own record is announced anew.
-        version = saved + 1 if node_id == state.my_id else max(saved - 1, 0)
+        version = versions.get(node_id, 0) + (node_id == state.my_id)  # its own is announced anew
         flags = record.flags | (WITNESS if node_id in state.witnesses else 0)
         state.records[node_id] = replace(record, version=version, flags=flags)
         state.current_epoch = max(state.current_epoch, record.config_epoch)

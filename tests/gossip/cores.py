@@ -23,6 +23,7 @@ class Still:
         self.position = 100
         self.synced = True
         self.age = 0.0
+        self.hands_over = False
 
     def offset(self) -> int:
         return self.position
@@ -31,7 +32,7 @@ class Still:
         return self.synced
 
     def handing_over(self) -> bool:
-        return False
+        return self.hands_over
 
     def age_ms(self) -> float:
         return self.age

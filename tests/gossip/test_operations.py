@@ -330,6 +330,33 @@ def test_a_claim_that_comes_after_the_owner_gave_it_up_is_outbid() -> None:
         assert all(bench.core.slot_map.owners[slot].id == source.core.myself.id for slot in range(10, 20))
 
 
+def test_while_slots_are_handed_over_no_epoch_is_raised() -> None:
+    """It would take back what the other primary may have claimed."""
+    bench = three()
+    bench.replication.hands_over = True
+    operations.set_slot_importing(bench.core, 150, B)
+    for operation in (
+        lambda: operations.claim_slots(bench.core, 1 << 150, 9, NOW),
+        lambda: operations.bump_epoch(bench.core, NOW),
+        lambda: operations.set_slot_node(bench.core, 150, A, keys=0, now_ms=NOW),
+    ):
+        with pytest.raises(ClusterError, match="try again later"):
+            operation()
+    assert bench.core.myself.config_epoch == 1
+    assert bench.core.slot_map.importing
+
+
+def test_what_an_operator_gave_away_is_not_taken_back_by_a_new_record_of_either_side() -> None:
+    bench = three()
+    operations.set_slot_node(bench.core, 5, B, keys=0, now_ms=NOW)
+    bench.core.change_self(hostname="changed")
+    bench.core.merge(record(2, version=2, slots=bitmap.range_mask(100, 199), config_epoch=2))
+    assert bench.core.slot_map.owners[5] is bench.core.nodes[B]
+    assert operations.bump_epoch(bench.core, NOW)
+    assert bench.core.slot_map.owners[5] is bench.core.nodes[B]
+    assert not bench.core.myself.record.slots >> 5 & 1
+
+
 def test_a_claim_under_an_epoch_that_is_in_use_is_refused() -> None:
     target = three()
     with pytest.raises(ClusterError, match="is taken"):
