@@ -46,6 +46,7 @@ class _Paused:
 class _CatchUp:
     """The time before that: writes are interrupted while the replica is far behind."""
 
+    replica_id: str
     nonce: int
     until_ms: float
     turn_ends_ms: float
@@ -78,20 +79,29 @@ class FailoverPause:
             return
         if core.replication.handing_over():
             return  # the replica would take back slots that are being claimed; it asks again
+        if self._serves_another(sender):
+            return  # its pause must last until it has taken over or given up; this one asks again
         nonce = message.body[0]
         if self._paused is None or self._paused.nonce != nonce:
-            if self._lets_catch_up(nonce, core.roles.offset() - message.offset):
+            lag_bytes = core.roles.offset() - message.offset
+            if self._paused is None and self._lets_catch_up(sender.id, nonce, lag_bytes):
                 return  # it asks again
             self._paused = _Paused(sender.id, nonce, core.now_ms + MANUAL_PAUSE_MS)
             core.log("notice", f"Manual failover requested by replica {sender.label}.")
             core.emit(PauseWrites(self._paused.until_ms))
         core.send_to(sender, Kind.MF_OFFSET, (nonce, core.roles.offset()))
 
-    def _lets_catch_up(self, nonce: int, lag_bytes: int) -> bool:
+    def _serves_another(self, replica: Node) -> bool:
+        if self._paused is not None:
+            return self._paused.replica_id != replica.id
+        catch_up = self._catch_up
+        return catch_up is not None and catch_up.replica_id != replica.id and self._core.now_ms < catch_up.until_ms
+
+    def _lets_catch_up(self, replica_id: str, nonce: int, lag_bytes: int) -> bool:
         """Whether the replica is to come closer first. Writes are interrupted for it, which promises nothing."""
         now_ms = self._core.now_ms
         if self._catch_up is None or self._catch_up.nonce != nonce:
-            self._catch_up = _CatchUp(nonce, now_ms + CATCH_UP_MS, now_ms)
+            self._catch_up = _CatchUp(replica_id, nonce, now_ms + CATCH_UP_MS, now_ms)
         catch_up = self._catch_up
         if lag_bytes <= CATCH_UP_LAG_BYTES or now_ms >= catch_up.until_ms:
             return False
@@ -107,9 +117,12 @@ class FailoverPause:
         paused = self._paused
         if paused is not None and (paused.replica_id, paused.nonce) == (sender.id, message.body[0]):
             self.end()
+        if self._catch_up is not None and self._catch_up.nonce == message.body[0]:
+            self._catch_up = None
 
     def end(self) -> None:
         """end(): take writes again, if they are held back; also when this node's role changes."""
+        self._catch_up = None
         if self._paused is not None:
             self._paused = None
             self._core.emit(ResumeWrites())

@@ -367,6 +367,19 @@ def test_an_offset_counts_nothing_until_the_replica_has_been_in_step_with_its_pr
     assert replica.core.roles.offset() == replica.replication.position
 
 
+def test_a_second_replicas_manual_failover_waits_until_the_first_ones_pause_has_ended() -> None:
+    """It would shorten the pause, and the first one would take over without what is written then."""
+    primary = members(1)
+    primary.receive(2, Kind.MF_START, 77)
+    (pause,) = of_type(primary.effects(), PauseWrites)
+    primary.receive(3, Kind.MF_START, 88)
+    assert primary.effects() == []
+    primary.receive(2, Kind.MF_CANCEL, 77)
+    assert of_type(primary.effects(), ResumeWrites)
+    primary.receive(3, Kind.MF_START, 88)
+    assert of_type(primary.effects(), PauseWrites)
+
+
 def test_a_manual_failover_that_does_not_succeed_lets_the_primary_go_on() -> None:
     primary, replica = members(1), members(2)
     operations.failover(replica.core, "", replica.now_ms)
