@@ -40,14 +40,17 @@ def format_score(score: float) -> bytes:
 
 _FILLED_BY: Final[dict[type, tuple[bytes, Callable[[Any], Iterable[bytes]]]]] = {
     Hash: (b"HSET", _hash),
-    List: (b"RPUSH", iter),
+    List: (b"RPUSH", List.present_elements),
     Set: (b"SADD", iter),
     SortedSet: (b"ZADD", _sorted_set),
 }
 
 
 def rebuild(key: bytes, value: Value, expiry_ms: int | None) -> Iterator[list[bytes]]:
-    """rebuild(key, value, expiry_ms) -> commands. The value must not change while they are taken. O(n)."""
+    """rebuild(key, value, expiry_ms) -> commands. The value must not change while they are taken. O(n).
+
+    A list may be held in another way meanwhile: one at rest is packed.
+    """
     if type(value) in (bytes, bytearray):
         yield [b"SET", key, bytes(value)] + ([] if expiry_ms is None else [b"PXAT", b"%d" % expiry_ms])
         return

@@ -117,6 +117,10 @@ class List:
     def __iter__(self) -> Iterator[bytes]:
         return chain.from_iterable(map(elements_of, self.items)) if self.hidden else iter(self.items)
 
+    def present_elements(self) -> Iterator[bytes]:
+        """present_elements() -> an iterator over the elements as they are now, whatever becomes of the list. O(n)."""
+        return chain.from_iterable(map(elements_of, [*self.items]))
+
     def __reversed__(self) -> Iterator[bytes]:
         entries = reversed(self.items)
         return chain.from_iterable(map(reversed_elements_of, entries)) if self.hidden else entries
@@ -294,7 +298,7 @@ class List:
         for position in (found, found + len(items) - length):
             if 0 <= position < len(items) and items[position] is block:
                 return position
-        return self._look_for_block(stop)
+        return min(stop, self._look_for_block(max(stop, END_ELEMENTS + RUN_ELEMENTS)))
 
     def _look_for_block(self, stop: int) -> int:
         """The position of the first block, if it is less than `stop`, else `stop`; it is remembered. O(stop)."""
@@ -404,6 +408,12 @@ class List:
         """
         items = self.items
         if self.hidden and stop > (leading := self._leading_elements(stop)):
+            if stop <= END_ELEMENTS:
+                # Blocks came close to the head as elements were popped. Who reads it is likely to do so again.
+                while leading < stop:
+                    self._open_at(leading, 0)
+                    leading = self._leading_elements(stop)
+                return [*islice(items, start, stop)]
             if start < leading:
                 return [*islice(items, start, leading), *between(items, leading, 0, stop - leading)]
             return between(items, *locate(items, len(self), start), stop - start) if start < stop else []

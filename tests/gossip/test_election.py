@@ -371,7 +371,7 @@ def test_a_second_replicas_manual_failover_waits_until_the_first_ones_pause_has_
     """It would shorten the pause, and the first one would take over without what is written then."""
     primary = members(1)
     primary.receive(2, Kind.MF_START, 77)
-    (pause,) = of_type(primary.effects(), PauseWrites)
+    assert of_type(primary.effects(), PauseWrites)
     primary.receive(3, Kind.MF_START, 88)
     assert primary.effects() == []
     primary.receive(2, Kind.MF_CANCEL, 77)

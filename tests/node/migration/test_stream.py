@@ -279,6 +279,24 @@ def test_a_large_collection_goes_out_in_steps(migration: Migration, kind: bytes)
     migration.assert_equal()
 
 
+def test_a_large_list_that_is_read_in_the_middle_is_held_otherwise_and_goes_out_all_the_same(
+    migration: Migration,
+) -> None:
+    key = add_large(migration.source, b"RPUSH")
+    value = migration.source.server.keyspace.databases[0].peek(key)
+    while value.hidden and type(value.items[100]) is bytes:
+        migration.source.run(b"LPOP", key)
+    migration.begin()
+    for _ in range(4):
+        migration.stream.step()
+    before = len(value.items)
+    migration.source.run(b"LRANGE", key, b"0", b"200")
+    assert len(value.items) > before
+    while migration.stream.step():
+        pass
+    migration.assert_equal()
+
+
 WRITES_TO_LARGE: list[list[bytes]] = [
     [b"DEL", b"{a}large"],
     [b"PEXPIREAT", b"{a}large", b"%d" % FAR_MS],
