@@ -32,7 +32,14 @@ SHARED = (
     "six nodes share a core: what a node does by the clock (the bus, cron, looking at its tasks each millisecond) is "
     "spread over fewer operations, and each write is journalled and applied once more by a replica"
 )
+FREEING = (
+    "what the test before it left, a set or hash of a million entries, is still being freed beside it, in steps of a "
+    "millisecond: redis-server stood still for that before"
+)
 REASONS = (
+    Reason("commands", "P=1, HSET", "p99", FREEING),
+    Reason("commands", "P=1, SPOP", "p99", FREEING),
+    Reason("commands", "P=16, HSET", "p99", FREEING),
     Reason("commands", "P=1,", "CPU", SOCKETS),
     Reason("commands", "P=16, LPUSH", "CPU", BLOCKS),
     Reason("commands", "P=16, RPUSH", "CPU", BLOCKS),
