@@ -1,6 +1,6 @@
 """Why a figure is over its aim, where that is known: beside each such figure of the report.
 
-Law: a reason is about the design and was measured; what the machine adds in one run is no reason.
+Law: a reason is about the design and was measured, or says that it was not; what the machine adds in one run is none.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ BLOCKS = (
     "about as much memory as Redis's"
 )
 SHARED = (
-    "six nodes share a core: what a node does by the clock (the bus, cron, looking at its tasks each millisecond) is "
-    "spread over fewer operations, and each write is journalled and applied once more by a replica"
+    "six nodes share a core. Supposed, not measured apart: what a node does by the clock (the bus, cron, a look at its "
+    "tasks each millisecond) is spread over fewer operations, and each write is journalled and applied by a replica too"
 )
 FREEING = (
     "what the test before it left, a set or hash of a million entries, is still being freed beside it, in steps of a "
