@@ -26,25 +26,20 @@ class Branch:
         self.kind = ""
         self.grants: list[tuple[Branch, int]] = []
 
+    def lineage(self) -> list[Branch]:
+        """lineage() -> this history and all that came before it, the latest first."""
+        found = [self]
+        while (parent := found[-1].parent) is not None:
+            found.append(parent)
+        return found
+
     def descends_from(self, other: Branch) -> bool:
-        at: Branch | None = self
-        while at is not None and at is not other:
-            at = at.parent
-        return at is other
+        return other in self.lineage()
 
     def apart_from(self, other: Branch) -> list[Branch]:
         """apart_from(other) -> this one and those before it that are not in the past of `other`, the latest first."""
-        theirs: set[Branch] = set()
-        at: Branch | None = other
-        while at is not None:
-            theirs.add(at)
-            at = at.parent
-        apart: list[Branch] = []
-        at = self
-        while at is not None and at not in theirs:
-            apart.append(at)
-            at = at.parent
-        return apart
+        theirs = set(other.lineage())
+        return [own for own in self.lineage() if own not in theirs]
 
     def shared_with(self, other: Branch) -> int | None:
         """shared_with(other) -> the offset up to which both are one history; None where one is the other."""

@@ -130,15 +130,13 @@ class Ledger:
         for granted_from, granted in branch.grants:
             if _elected_without(node.data.branch, granted_from):
                 slots &= ~granted  # elected where the move had not been heard of: lost as if it had not been
-        at: Branch | None = node.data.branch
         left = slots
-        while at is not None:
-            if at is branch:
+        for own in node.data.branch.lineage():
+            if own is branch:
                 return
-            for granted_from, granted in at.grants:
+            for granted_from, granted in own.grants:
                 if granted_from.descends_from(branch):
                     left &= ~granted
-            at = at.parent
         if left and branch not in self._destroyed:
             count = left.bit_count()
             self._require(False, f"{node.index} serves {count} slots without what {last.index} acknowledged")
